@@ -1,0 +1,85 @@
+"""Scores of places -> one coarse float image over the slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_her2.scores import CoreScore
+from napari_her2.slide import Slide
+
+__all__ = ["HEATMAP_UM", "Heatmap"]
+
+#: Side of a heatmap pixel in µm, about a tumour cell across.
+HEATMAP_UM = 16.0
+
+
+@dataclass
+class Heatmap:
+    """Expected score (0..3) of each small square of a slide, NaN where nothing was scored.
+
+    Attributes
+    ----------
+    slide_shape : tuple of int
+        Height and width of level 0 in pixels.
+    stride : int
+        Level-0 pixels per pixel of the heatmap. Heatmap pixel (i, j) covers level-0 rows
+        ``i * stride`` to ``(i + 1) * stride``, so its centre lies at ``i * stride + (stride - 1) / 2``.
+    image : ndarray of float32, shape (ceil(height / stride), ceil(width / stride))
+    """
+
+    slide_shape: tuple[int, int]
+    stride: int
+    image: npt.NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        h, w = self.slide_shape
+        self.image = np.full((-(-h // self.stride), -(-w // self.stride)), np.nan, np.float32)
+
+    @classmethod
+    def of(cls, slide: Slide) -> Heatmap:
+        """An empty heatmap for a slide, its pixels about `HEATMAP_UM` wide (32 px when nobody knows the µm)."""
+        stride = 32 if slide.mpp is None else max(1, round(HEATMAP_UM / slide.mpp))
+        return cls(slide.shape, stride)
+
+    @property
+    def offset(self) -> float:
+        """Where the centre of the first heatmap pixel lies, in level-0 pixels."""
+        return (self.stride - 1) / 2
+
+    def add(self, score: CoreScore) -> None:
+        """Draw one core; a core that is scored again replaces what stood there.
+
+        Each square shows the mean grade of the places over it, weighted by how finely a place looks
+        (its inverse area), so that the full-resolution patches speak first.
+        """
+        places = score.places
+        self.clear(score)
+        if places is None or not len(places):
+            return
+        h, w = self.image.shape
+        total, norm = np.zeros((h * w,), np.float64), np.zeros((h * w,), np.float64)
+        for size in np.unique(places.size):
+            chosen = places.size == size
+            # a place larger than a square colours all the squares whose centres it covers
+            steps = max(1, int(np.ceil(size / self.stride)))
+            shifts = (np.arange(steps) - (steps - 1) / 2) * (size / steps)
+            importance = 1.0 / float(size) ** 2
+            for dy in shifts:
+                for dx in shifts:
+                    i = ((places.y[chosen] + dy) // self.stride).astype(np.intp)
+                    j = ((places.x[chosen] + dx) // self.stride).astype(np.intp)
+                    inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
+                    flat = i[inside] * w + j[inside]
+                    np.add.at(total, flat, places.grade[chosen][inside] * importance)
+                    np.add.at(norm, flat, importance)
+        drawn = norm > 0
+        self.image.reshape(-1)[drawn] = (total[drawn] / norm[drawn]).astype(np.float32)
+
+    def clear(self, score: CoreScore) -> None:
+        """Take one core off the heatmap."""
+        h, w = self.image.shape
+        y0, x0, y1, x1 = (int(v // self.stride) for v in score.core.box)
+        self.image[max(0, y0) : max(0, min(h, y1 + 1)), max(0, x0) : max(0, min(w, x1 + 1))] = np.nan
