@@ -1,0 +1,245 @@
+"""Pyramid sampling: a core as patches at several magnifications, and where each patch lies.
+
+The published set (Selcuk et al. 2024, doi 10.34133/bmef.0048) is the default: 40 patches of 512 x 512 pixels at full
+resolution, 10 at half resolution, and the whole core resized to 512 x 512.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from napari_her2.cores import Core
+from napari_her2.slide import RGB, Slide
+from napari_her2.stain import divide_white, tissue_mask
+
+__all__ = ["LevelSpec", "PyramidSample", "PyramidSpec", "core_rng", "sample"]
+
+#: Pixels of the full-resolution block per pixel of the tissue mask.
+_MASK_STEP = 8
+#: Tissue this far outside the nominal disc, as a share of its radius, still belongs to the core.
+_REACH = 1.05
+
+
+@dataclass(frozen=True)
+class LevelSpec:
+    """How many patches one magnification gives.
+
+    Attributes
+    ----------
+    count : int
+        Patches drawn.
+    downsample : float
+        Relative to the full resolution of the set (1 is full, 2 is half); 0 is the whole core in one patch.
+    """
+
+    count: int
+    downsample: float
+
+
+@dataclass(frozen=True)
+class PyramidSpec:
+    """What a pyramid-sampling set consists of.
+
+    Attributes
+    ----------
+    mpp : float
+        µm per pixel that "full resolution" stands for; a slide with another pixel size is resampled.
+    patch : int
+        Side of every patch in pixels.
+    levels : tuple of LevelSpec
+        From fine to coarse.
+    """
+
+    mpp: float = 0.5
+    patch: int = 512
+    levels: tuple[LevelSpec, ...] = (LevelSpec(40, 1.0), LevelSpec(10, 2.0), LevelSpec(1, 0.0))
+
+
+@dataclass(frozen=True)
+class PyramidSample:
+    """The patches of one core.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (n, patch, patch, 3)
+        RGB, with the glass of the slide brought to white.
+    level : ndarray of int, shape (n,)
+        Index into ``spec.levels``.
+    y, x : ndarray of float64, shape (n,)
+        Top left corner of each patch in level-0 pixels of the slide.
+    size : ndarray of float64, shape (n,)
+        Side of each patch in level-0 pixels.
+    tissue : ndarray of bool, shape (rows, columns)
+        What of the core is tissue, inside its disc.
+    tissue_step : float
+        Side of a pixel of `tissue` in level-0 pixels; its first pixel begins at `origin`.
+    origin : tuple of float
+        (y, x) of the top left corner of the block, in level-0 pixels.
+    """
+
+    pixels: RGB
+    level: npt.NDArray[np.intp]
+    y: npt.NDArray[np.float64]
+    x: npt.NDArray[np.float64]
+    size: npt.NDArray[np.float64]
+    tissue: npt.NDArray[np.bool_] = field(repr=False)
+    tissue_step: float
+    origin: tuple[float, float]
+
+    @property
+    def tissue_fraction(self) -> float:
+        """Share of the core's disc that is tissue, 0..1."""
+        radius = min(self.tissue.shape) / 2
+        return float(min(1.0, self.tissue.sum() / max(1.0, np.pi * radius**2)))
+
+    def in_tissue(
+        self, y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether places given in level-0 pixels lie in the core's tissue."""
+        i = np.floor((y - self.origin[0]) / self.tissue_step).astype(np.intp)
+        j = np.floor((x - self.origin[1]) / self.tissue_step).astype(np.intp)
+        rows, columns = self.tissue.shape
+        inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+        return np.asarray(inside & self.tissue[i.clip(0, rows - 1), j.clip(0, columns - 1)])
+
+
+def core_rng(slide: Slide, core: Core, seed: int = 0) -> np.random.Generator:
+    """Random numbers that depend on the slide and the core alone, not on order, batch, device or layer names."""
+    y0, x0, y1, x1 = core.box
+    words = f"{slide.shape}|{y0},{x0},{y1},{x1}|{seed}"
+    return np.random.default_rng(int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big"))
+
+
+def sample(
+    slide: Slide, core: Core, spec: PyramidSpec, *, white: npt.ArrayLike = (255, 255, 255), seed: int = 0
+) -> PyramidSample:
+    """Draw the pyramid-sampling set of a core.
+
+    The block of pixels under the core is read once, at the level nearest to the full resolution of the set, and every
+    magnification is made from it, so that the set does not depend on how the scanner built its pyramid. Patches are
+    centred on tissue: the tissue is walked in Morton order and one centre is drawn from each of `count` equal
+    stretches, which spreads the patches over the core better than independent draws.
+
+    Parameters
+    ----------
+    slide : Slide
+        With a known pixel size.
+    core : Core
+    spec : PyramidSpec
+    white : array-like, shape (3,)
+        Glass of the slide, from `stain.white_point`.
+    seed : int
+        Another seed draws other patches.
+
+    Returns
+    -------
+    PyramidSample
+        With no patches when the core has no tissue.
+
+    Raises
+    ------
+    PixelSizeError
+        If the pixel size of the slide is unknown.
+    SlideError
+        If the slide cannot be read there.
+    """
+    zoom = spec.mpp / slide.require_mpp()  # level-0 pixels per pixel of the full-resolution block
+    block = divide_white(_read_block(slide, core, zoom), white)
+    y0, x0, _, _ = core.box
+    mask = _tissue_in_disc(block)
+    rng = core_rng(slide, core, seed)
+    centres = _morton_order(mask)
+    pixels, level, places = [], [], []
+    for index, part in enumerate(spec.levels):
+        whole = part.downsample == 0
+        factor = max(1.0, max(block.shape[:2]) / spec.patch) if whole else part.downsample
+        picture = _shrink(block, factor)
+        for cy, cx in _draw(centres, part.count, rng):
+            top, left = (0, 0) if whole else _corner(cy / factor, cx / factor, picture.shape, spec.patch)
+            pixels.append(_cut(picture, top, left, spec.patch))
+            level.append(index)
+            places.append((y0 + top * factor * zoom, x0 + left * factor * zoom, spec.patch * factor * zoom))
+    table = np.array(places, np.float64).reshape(-1, 3)
+    return PyramidSample(
+        pixels=np.stack(pixels) if pixels else np.empty((0, spec.patch, spec.patch, 3), np.uint8),
+        level=np.array(level, np.intp),
+        y=table[:, 0],
+        x=table[:, 1],
+        size=table[:, 2],
+        tissue=mask,
+        tissue_step=_MASK_STEP * zoom,
+        origin=(float(y0), float(x0)),
+    )
+
+
+def _read_block(slide: Slide, core: Core, zoom: float) -> RGB:
+    """The square under the core, read at the level at least as fine as wanted and brought to the zoom wanted."""
+    level = slide.level_for(zoom)
+    down = slide.downsamples[level]
+    y0, x0, y1, x1 = core.box
+    block = slide.read(level, round(y0 / down), round(x0 / down), round((y1 - y0) / down), round((x1 - x0) / down))
+    return _resize(block, max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom)))
+
+
+def _resize(picture: RGB, height: int, width: int) -> RGB:
+    if picture.shape[:2] == (height, width):
+        return picture
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(resized)
+
+
+def _shrink(picture: RGB, factor: float) -> RGB:
+    h, w = picture.shape[:2]
+    return _resize(picture, max(1, round(h / factor)), max(1, round(w / factor)))
+
+
+def _tissue_in_disc(block: RGB) -> npt.NDArray[np.bool_]:
+    mask = tissue_mask(_shrink(block, _MASK_STEP))
+    rows, columns = mask.shape
+    i, j = np.ogrid[:rows, :columns]
+    disc = ((i + 0.5) / rows - 0.5) ** 2 + ((j + 0.5) / columns - 0.5) ** 2 <= (_REACH / 2) ** 2
+    return np.asarray(mask & disc)
+
+
+def _morton_order(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Centres of the tissue pixels of a mask, in pixels of the block, along a Z-order curve; shape (n, 2)."""
+    i, j = np.nonzero(mask)
+    key = np.zeros(len(i), np.int64)
+    for bit in range(16):
+        key |= ((i >> bit) & 1) << (2 * bit + 1) | ((j >> bit) & 1) << (2 * bit)
+    order = np.argsort(key, kind="stable")
+    return (np.stack([i, j], axis=1)[order] + 0.5) * _MASK_STEP
+
+
+def _draw(
+    centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """One centre from each of `count` equal stretches; none when there is no tissue."""
+    if not len(centres):
+        return np.empty((0, 2))
+    at = (np.arange(count) + rng.random(count)) / count * len(centres)
+    jitter = rng.uniform(-_MASK_STEP / 2, _MASK_STEP / 2, (count, 2))
+    return centres[at.astype(np.intp).clip(0, len(centres) - 1)] + jitter
+
+
+def _corner(cy: float, cx: float, shape: tuple[int, ...], patch: int) -> tuple[int, int]:
+    """Top left corner of a patch about a centre, pushed inside the picture where the picture is large enough."""
+    corner = []
+    for centre, length in ((cy, shape[0]), (cx, shape[1])):
+        start = round(centre - patch / 2)
+        corner.append(min(max(start, 0), length - patch) if length >= patch else (length - patch) // 2)
+    return corner[0], corner[1]
+
+
+def _cut(picture: RGB, top: int, left: int, patch: int) -> RGB:
+    """A patch of the picture; what lies outside is glass."""
+    out = np.full((patch, patch, 3), 255, np.uint8)
+    h, w = picture.shape[:2]
+    ya, yb, xa, xb = max(0, top), min(h, top + patch), max(0, left), min(w, left + patch)
+    out[ya - top : yb - top, xa - left : xb - left] = picture[ya:yb, xa:xb]
+    return out
