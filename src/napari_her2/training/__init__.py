@@ -1,0 +1,1 @@
+"""Training: tissue that knows its truth, data sets, fitting and measuring of scoring models."""

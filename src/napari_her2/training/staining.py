@@ -1,0 +1,174 @@
+"""How strongly each tumour cell stains, so that the ASCO/CAP score of the tissue follows by definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_her2.training.fields import FloatImage
+
+__all__ = ["CellStain", "cell_levels", "draw_percent", "draw_stain", "score_of_percent"]
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Level of staining (class of the cell, with a fraction) -> peak DAB OD of its membrane line on the reference scanner.
+_LEVELS = (0.0, 0.9, 1.05, 1.9, 2.1, 2.9, 3.1, 4.0)
+_LINE_OD = (0.0, 0.02, 0.07, 0.22, 0.30, 0.62, 0.75, 1.60)
+#: ... -> share of the cell's outline that carries the line.
+_COMPLETE = (0.0, 0.08, 0.22, 0.55, 0.78, 0.94, 0.97, 1.0)
+
+
+def score_of_percent(percent: Sequence[float]) -> int:
+    """Score of a core from the percent of its tumour cells in each class.
+
+    ASCO/CAP 2018 for breast: complete intense staining in more than 10 % is 3+; weak to moderate complete staining in
+    more than 10 %, or complete intense in at most 10 %, is 2+; faint incomplete in more than 10 % is 1+.
+    Intense complete cells count towards the 2+ rule and both towards the 1+ rule, since "more" never lowers a score.
+
+    Parameters
+    ----------
+    percent : sequence of 4 float
+        Percent of tumour cells that are 0, 1+, 2+ and 3+; sums to 100.
+
+    Returns
+    -------
+    int
+        0 to 3.
+
+    Examples
+    --------
+    >>> score_of_percent((50, 30, 5, 15)), score_of_percent((80, 10, 2, 8)), score_of_percent((90, 10, 0, 0))
+    (3, 2, 0)
+    """
+    _, faint, moderate, intense = percent
+    if intense > 10:
+        return 3
+    if moderate + intense > 10 or intense > 1:
+        return 2
+    return 1 if faint + moderate + intense > 10 else 0
+
+
+def draw_percent(rng: np.random.Generator, score: int) -> tuple[float, float, float, float]:
+    """Draw what percent of the tumour cells is 0, 1+, 2+ and 3+ in tissue of that score.
+
+    Raises
+    ------
+    ValueError
+        If `score` is not 0 to 3.
+    """
+    if score not in (0, 1, 2, 3):
+        raise ValueError(f"a HER2 score is 0, 1, 2 or 3, not {score}")
+    # shares stay a little off the 10 % border: cells are counted one by one, and few of them may fit a tile
+    if score == 0:
+        intense, moderate, faint = 0.0, 0.0, 8 * rng.beta(0.6, 2)
+    elif score == 1:
+        intense, moderate = 0.0, 7 * rng.beta(0.7, 2)
+        faint = min(13 + 85 * rng.beta(1.2, 1.2), 100 - moderate)
+    elif score == 2:
+        intense = 7.5 * rng.random() if rng.random() < 0.35 else 0.0
+        moderate = 14 + (84 - intense) * rng.beta(1.4, 1.0)
+        faint = (100 - intense - moderate) * rng.beta(2, 1)
+    else:
+        intense = 14 + 86 * rng.beta(1.6, 0.7)
+        moderate = (100 - intense) * rng.beta(2, 1)
+        faint = (100 - intense - moderate) * rng.random()
+    return 100 - intense - moderate - faint, faint, moderate, intense
+
+
+def cell_levels(rng: np.random.Generator, percent: Sequence[float], regional: FloatArray, mixing: float) -> FloatArray:
+    """Give every cell its level of staining, with exactly those shares (to one cell).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    percent : sequence of 4 float
+        Percent of cells of each class.
+    regional : ndarray, shape (n,)
+        A smooth field of standard deviation 1 at the cells: neighbours stain alike.
+    mixing : float
+        Standard deviation of what cells do on their own.
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+        From 0 to below 4; the whole part is the class, the fraction its place inside the class.
+    """
+    n = len(regional)
+    order = np.argsort(regional + mixing * rng.standard_normal(n), kind="stable")
+    ends = np.round(np.cumsum(percent) / 100 * n).astype(int)
+    levels = np.empty(n)
+    start = 0
+    for score, end in enumerate(ends):
+        # cells stain a little more where the whole region does, so classes grade into one another
+        levels[order[start:end]] = score + np.clip(
+            np.linspace(0.15, 0.85, max(end - start, 0)) + rng.normal(0, 0.12, max(end - start, 0)), 0.04, 0.96
+        )
+        start = max(start, end)
+    return levels
+
+
+@dataclass(frozen=True)
+class CellStain:
+    """What the stainer did to a piece of tissue.
+
+    Attributes
+    ----------
+    line, complete, cytoplasm : ndarray of float32, shape (n,)
+        Of each tumour cell: peak DAB OD of the membrane line, share of the outline that carries it, DAB OD of the
+        cytoplasm.
+    basal, apical : float
+        Strength of the line at the stroma and at the lumen, relative to that between cells.
+    width : float
+        Standard deviation of the line in µm.
+    blue, nuclear_brown, background : float
+        Haematoxylin OD of a typical nucleus; DAB OD of nuclei and of stroma where there should be none.
+    clumpy : float
+        0..1: how granular the brown of the cytoplasm is.
+    """
+
+    line: FloatImage
+    complete: FloatImage
+    cytoplasm: FloatImage
+    basal: float
+    apical: float
+    width: float
+    blue: float
+    nuclear_brown: float
+    background: float
+    clumpy: float
+
+
+def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool) -> CellStain:
+    """Draw one laboratory's staining for cells of those levels.
+
+    Absolute brown differs between laboratories by more than a class; completeness, contrast to the cytoplasm and the
+    ratio to haematoxylin differ less, so the gains of both stains are drawn together.
+    """
+    both, blue_only, brown_only = rng.normal(0, 1, 3)
+    blue = 0.20 * float(np.exp(0.30 * both + 0.28 * blue_only))
+    gain = float(np.exp(0.20 * both + 0.20 * brown_only))
+    cell = np.exp(rng.normal(0, 0.15, len(levels)))
+    line = gain * cell * np.interp(levels, _LEVELS, _LINE_OD)
+    cytoplasm = line * rng.uniform(0.04, 0.2) * np.exp(rng.normal(0, 0.3, len(levels)))
+    clumpy = 0.0
+    if rng.random() < 0.3:  # brown of the cytoplasm that is no membrane; weak membranes would drown in strong brown
+        strong = rng.random() < 0.4 and (levels.max(initial=0) < 1 or levels.mean() > 2)
+        diffuse = rng.uniform(0.15, 0.6) if strong else rng.uniform(0.02, 0.12)
+        cytoplasm = cytoplasm + gain * diffuse * np.exp(rng.normal(0, 0.35, len(levels)))
+        clumpy = float(rng.random())
+    basolateral = columnar and rng.random() < 0.75
+    return CellStain(
+        line=line.astype(np.float32),
+        complete=np.interp(levels, _LEVELS, _COMPLETE).astype(np.float32),
+        cytoplasm=cytoplasm.astype(np.float32),
+        basal=float(rng.uniform(0.4, 1.0)),
+        apical=float(rng.uniform(0.0, 0.25) if basolateral else rng.uniform(0.3, 0.9)),
+        width=float(rng.uniform(0.4, 0.62)),
+        blue=blue,
+        nuclear_brown=float(gain * rng.uniform(0.05, 0.3)) if rng.random() < 0.08 else 0.0,
+        background=float(gain * rng.uniform(0.02, 0.15)) if rng.random() < 0.2 else float(rng.uniform(0, 0.01)),
+        clumpy=clumpy,
+    )
