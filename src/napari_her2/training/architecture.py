@@ -79,7 +79,7 @@ def make_layout(rng: np.random.Generator, shape: tuple[int, int], kind: str, cel
     if columnar:
         points, nuclei, axis = _columnar_cells(rng, depth, lumen, wall, cell_um)
     else:
-        points = hex_points(rng, _extent(shape), cell_um, rng.uniform(0.16, 0.3))
+        points = hex_points(rng, _extent(shape), cell_um, rng.uniform(0.2, 0.36))
         points = points[(_sample(depth, points) > 2.2) & (_sample(lumen, points) < -1.5)]
         nuclei = points + rng.normal(0, 0.1 * cell_um, points.shape)
         axis = np.full(len(points), np.nan)
@@ -121,7 +121,7 @@ def _turned_noise(
 def _fibre_phase(rng: np.random.Generator, shape: tuple[int, int]) -> FloatImage:
     angle = rng.uniform(0, np.pi)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) * np.float32(COARSE_UM)
-    waves = rng.uniform(10, 40) * smooth_noise(rng, shape, 35.0) + rng.uniform(2, 8) * smooth_noise(rng, shape, 12.0)
+    waves = rng.uniform(5, 24) * smooth_noise(rng, shape, 40.0) + rng.uniform(1, 3) * smooth_noise(rng, shape, 12.0)
     phase: FloatImage = (np.cos(angle) * y - np.sin(angle) * x + waves).astype(np.float32)
     return phase
 
@@ -145,7 +145,11 @@ def _tumour(rng: np.random.Generator, shape: tuple[int, int], kind: str, along: 
         "cribriform": (rng.uniform(35, 70), rng.uniform(1, 1.6), rng.uniform(-0.5, 0.3)),
         "comedo": (rng.uniform(35, 70), rng.uniform(1, 1.6), rng.uniform(-0.3, 0.4)),
     }[kind]
-    noise = _turned_noise(rng, shape, step, stretch, angle) + 0.12 * smooth_noise(rng, shape, 5.0)
+    noise = (
+        _turned_noise(rng, shape, step, stretch, angle)
+        + 0.12 * smooth_noise(rng, shape, 5.0)
+        + 0.05 * smooth_noise(rng, shape, 2.0)
+    )
     if kind == "glands":  # thin septa of stroma part crowded glands
         septa = np.abs(_turned_noise(rng, shape, step * 1.3, stretch, angle))
         noise = np.where(septa < rng.uniform(0.03, 0.1), -9.0, noise)

@@ -49,7 +49,7 @@ def add_artefacts(
 def _pigment(rng: np.random.Generator, canvas: Canvas) -> None:
     """Clumps of dark grains."""
     cloud = smooth_noise(rng, canvas.shape, rng.uniform(3, 8) / canvas.mpp) > rng.uniform(2.0, 2.8)
-    grain = np.clip(canvas.fine + 0.3, 0, None)
+    grain = np.clip(0.5 * canvas.fine + 0.6, 0, None)
     canvas.dab += np.where(cloud, rng.uniform(0.3, 1.0) * grain, 0).astype(np.float32)
     canvas.hematoxylin += np.where(cloud, rng.uniform(0, 0.5) * grain, 0).astype(np.float32)
 

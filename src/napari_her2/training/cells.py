@@ -71,7 +71,7 @@ def tumour_nuclei(
     pyknotic = rng.random(n) < 0.015
     radius = np.where(pyknotic, 0.6 * radius, radius)
     dark = np.where(pyknotic, 2.2, dark)
-    soft = rng.uniform(0.25, 0.6) * np.exp(np.abs(rng.normal(0, 0.45, n)))
+    soft = rng.uniform(0.2, 0.5) * np.exp(np.abs(rng.normal(0, 0.45, n)))
     vesicular = np.clip(rng.uniform(0.1, 0.95) + rng.normal(0, 0.15, n), 0, 1) * ~pyknotic
     nucleolus = np.where(rng.random(n) < rng.uniform(0.1, 0.9), rng.uniform(0.5, 1.15) * np.ones(n), 0)
     return _nuclei(points, radius * np.sqrt(aspect), radius / np.sqrt(aspect), angle, dark, soft, vesicular, nucleolus)
@@ -102,13 +102,20 @@ def stroma_nuclei(
     long = np.where(lymph, rng.normal(3.1, 0.35, n), long)
     short = np.where(lymph, long * rng.uniform(0.78, 1, n), short)
     dark = np.where(lymph, 1.5, 0.95) * np.exp(rng.normal(0, 0.25, n))
-    soft = rng.uniform(0.25, 0.6) * np.exp(np.abs(rng.normal(0, 0.5, n)))
+    soft = rng.uniform(0.2, 0.4) * np.exp(np.abs(rng.normal(0, 0.4, n)))
     vesicular = np.where(plump & ~lymph, 0.6, 0.15) * rng.random(n)
     return _nuclei(points, long, short, angle, dark, soft, vesicular, np.zeros(n))
 
 
 def paint_nuclei(
-    cells: CellMap, nuclei: Nuclei, y: FloatImage, x: FloatImage, fine: FloatImage, ragged: FloatImage
+    cells: CellMap,
+    nuclei: Nuclei,
+    y: FloatImage,
+    x: FloatImage,
+    fine: FloatImage,
+    ragged: FloatImage,
+    *,
+    moulded: bool = False,
 ) -> tuple[FloatImage, FloatImage]:
     """Haematoxylin of nuclei at the pixels of a cell map, relative to a typical nucleus.
 
@@ -119,6 +126,8 @@ def paint_nuclei(
         One for each cell of the map.
     y, x, fine, ragged : ndarray of float32, shape (p,)
         At the pixels: place in µm; noise of chromatin; noise of outlines.
+    moulded : bool
+        A nucleus stays in its own cell, as in epithelium; else it may lie over others.
 
     Returns
     -------
@@ -128,7 +137,7 @@ def paint_nuclei(
     amount = np.zeros(len(y), np.float32)
     cover = amount.copy()
     cosine, sine = np.cos(nuclei.angle), np.sin(nuclei.angle)
-    for ids in cells.candidates[:3]:
+    for ids in [cells.first] if moulded else cells.candidates[:3]:
         dy, dx = y - nuclei.y[ids], x - nuclei.x[ids]
         rough = (dy * dy + dx * dx) < (nuclei.long[ids] * 1.35 + 1) ** 2
         at = np.flatnonzero(rough & (nuclei.dark[ids] > 0))
@@ -137,9 +146,11 @@ def paint_nuclei(
         v = (dy * cosine[i] - dx * sine[i]) / nuclei.short[i]
         rho = np.sqrt(u * u + v * v) * (1 + 0.09 * ragged[at])
         inside = 1 / (1 + np.exp(np.clip((rho - 1) * nuclei.short[i] / (0.4 * nuclei.soft[i]), -30, 30)))
+        if moulded:
+            inside *= 1 / (1 + np.exp(np.clip((0.5 - cells.edge[at]) / 0.2, -30, 30)))
         ves = nuclei.vesicular[i]
         rim = np.exp(-(((rho - 0.9) * nuclei.short[i] / 0.55) ** 2))
-        body = 1 - 0.5 * ves + 0.6 * ves * rim + (0.12 + 0.22 * ves) * fine[at]
+        body = 1 - 0.5 * ves + 0.6 * ves * rim + (0.07 + 0.12 * ves) * fine[at]
         spot = nuclei.nucleolus[i]
         off_y, off_x = dy - 0.25 * nuclei.short[i] * np.sin(7.0 * i), dx - 0.3 * nuclei.short[i] * np.cos(11.0 * i)
         near = (off_y**2 + off_x**2) / (spot * spot + 1e-3)
@@ -171,7 +182,7 @@ def membrane(
     edge_id = (low.astype(np.int64) * 7919 + high.astype(np.int64) * 104729) % 4096
     total = np.zeros(len(basal), np.float32)
     own = cells.first
-    slant = np.exp(0.28 * table[1])
+    slant = np.exp(0.32 * table[1])
     for distance, strength, partner, border in (
         (cells.edge, 1.0, cells.second, edge_id),
         (basal, stain.basal, own, own % 4096),
@@ -186,6 +197,6 @@ def membrane(
         line = 0.5 * (stain.line[i] + stain.line[j])
         width = stain.width * slant[b] * (1 + 0.25 * np.minimum(line, 1.2))
         profile = np.exp(-0.5 * (distance[at] / width) ** 2)
-        uneven = np.exp(0.22 * table[2][b] + 0.18 * gaps[at])
+        uneven = np.exp(0.38 * table[2][b] + 0.2 * gaps[at])
         total[at] = np.maximum(total[at], strength * line * kept * profile * uneven / slant[b] ** 0.5)
     return total

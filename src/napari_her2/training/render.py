@@ -65,7 +65,7 @@ class Scanner:
     def random(cls, rng: np.random.Generator) -> Scanner:
         """Any laboratory's scanner."""
         bright = rng.uniform(205, 250)
-        white = np.clip(bright + rng.normal(0, 5, 3) + rng.normal(0, 2) * np.array([1, 0, -1]), 190, 254)
+        white = np.clip(bright + rng.normal(0, 2.5, 3) + rng.normal(0, 2.5) * np.array([1, 0, -1]), 190, 254)
         return cls(
             h_vector=_blend(rng, _BLUES, 0.02),
             dab_vector=_blend(rng, _BROWNS, 0.012),

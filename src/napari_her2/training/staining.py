@@ -152,7 +152,7 @@ def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool) -> 
     gain = float(np.exp(0.20 * both + 0.20 * brown_only))
     cell = np.exp(rng.normal(0, 0.15, len(levels)))
     line = gain * cell * np.interp(levels, _LEVELS, _LINE_OD)
-    cytoplasm = line * rng.uniform(0.04, 0.2) * np.exp(rng.normal(0, 0.3, len(levels)))
+    cytoplasm = line * rng.uniform(0.03, 0.15) * np.exp(rng.normal(0, 0.3, len(levels)))
     clumpy = 0.0
     if rng.random() < 0.3:  # brown of the cytoplasm that is no membrane; weak membranes would drown in strong brown
         strong = rng.random() < 0.4 and (levels.max(initial=0) < 1 or levels.mean() > 2)
@@ -166,7 +166,7 @@ def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool) -> 
         cytoplasm=cytoplasm.astype(np.float32),
         basal=float(rng.uniform(0.4, 1.0)),
         apical=float(rng.uniform(0.0, 0.25) if basolateral else rng.uniform(0.3, 0.9)),
-        width=float(rng.uniform(0.4, 0.62)),
+        width=float(rng.uniform(0.34, 0.55)),
         blue=blue,
         nuclear_brown=float(gain * rng.uniform(0.05, 0.3)) if rng.random() < 0.08 else 0.0,
         background=float(gain * rng.uniform(0.02, 0.15)) if rng.random() < 0.2 else float(rng.uniform(0, 0.01)),

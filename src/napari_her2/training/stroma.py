@@ -68,7 +68,7 @@ def paint_stroma(
     fat = np.zeros(shape, bool)
     if rng.random() < 0.12:
         fat = outside & (smooth_noise(rng, shape, 60 / canvas.mpp) > rng.uniform(0.0, 1.0))
-    tone = blue * rng.uniform(0.08, 0.38)
+    tone = blue * rng.uniform(0.14, 0.42)
     amount = np.where(outside, tone * density * (1 + 0.10 * canvas.fine), 0).astype(np.float32)
     if fat.any():
         amount = np.where(fat, _fat(rng, canvas, fat, tone), amount)
@@ -89,23 +89,23 @@ def _fibres(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> tuple[F
     wrap = rng.uniform(0.0, 0.8)
     phase = layout.along + wrap * np.clip(-layout.depth, 0, 60)
     across = upsample(phase.astype(np.float32), shape, canvas.block) + 0.8 * canvas.ragged
-    period = rng.uniform(1.6, 3.2)
+    period = rng.uniform(0.8, 1.7)
     texture = rng.standard_normal((512, 64), dtype=np.float32)
     texture = ndimage.gaussian_filter(texture, (0.6, 0.8), mode="wrap")
     texture /= texture.std()
     gy, gx = np.gradient(layout.along)
     angle = float(np.arctan2(gy.mean(), gx.mean()))
-    forward = (np.sin(angle) * canvas.x - np.cos(angle) * canvas.y) / rng.uniform(12, 30)
+    forward = (np.sin(angle) * canvas.x - np.cos(angle) * canvas.y) / rng.uniform(10, 30)
     grid = np.stack([across / period, forward])
     fibre = ndimage.map_coordinates(texture, grid, order=1, mode="grid-wrap")
     bundle = ndimage.map_coordinates(
-        texture, grid[:, ::2, ::2] * np.array([0.22, 0.3])[:, None, None] + 17, order=1, mode="grid-wrap"
+        texture, grid[:, ::2, ::2] * np.array([0.16, 0.3])[:, None, None] + 17, order=1, mode="grid-wrap"
     )
     bundle = np.repeat(np.repeat(bundle, 2, 0), 2, 1)[: shape[0], : shape[1]]
     patch = smooth_noise(rng, shape, 25 / mpp)
-    density = 0.75 + 0.22 * fibre + 0.3 * bundle + 0.2 * patch
+    density = 0.8 + rng.uniform(0.25, 0.5) * fibre + 0.25 * bundle + 0.2 * patch
     loose = bool(rng.random() < 0.5)
-    torn = density - rng.uniform(-0.4, 0.45)
+    torn = density - rng.uniform(-0.5, 0.3) - 0.25 * smooth_noise(rng, shape, 50 / mpp)
     if loose:  # a spongy web: strands around bubbles
         web = np.minimum(
             np.abs(smooth_noise(rng, shape, rng.uniform(2.5, 5) / mpp)),
@@ -156,7 +156,7 @@ def _stroma_cells(
         p = cells.pixels
         first = cells.first
         d = np.hypot(canvas.y.ravel()[p] - points[first, 0], canvas.x.ravel()[p] - points[first, 1])
-        grain = np.clip(0.6 + 0.6 * canvas.fine.ravel()[p], 0, None)
+        grain = np.clip(0.7 + 0.35 * canvas.fine.ravel()[p], 0, None)
         canvas.dab.ravel()[p] += (brown[first] * grain * (d < 5 + canvas.ragged.ravel()[p])).astype(np.float32)
 
 
