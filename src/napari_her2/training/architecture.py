@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
 from napari_her2.training.fields import FloatImage, hex_points, smooth_noise
@@ -53,6 +54,18 @@ class Layout:
     axis: npt.NDArray[np.float64]
     columnar: bool
     kind: str
+
+    def scaled(self, factor: float) -> Layout:
+        """The same, with every length times `factor`: for pixels that do not divide `COARSE_UM`."""
+        f = np.float32(factor)
+        return replace(
+            self,
+            depth=self.depth * f,
+            lumen=self.lumen * f,
+            along=self.along * f,
+            points=self.points * factor,
+            nuclei=self.nuclei * factor,
+        )
 
 
 def make_layout(rng: np.random.Generator, shape: tuple[int, int], kind: str, cell_um: float) -> Layout:
@@ -153,7 +166,8 @@ def _tumour(rng: np.random.Generator, shape: tuple[int, int], kind: str, along: 
     if kind == "glands":  # thin septa of stroma part crowded glands
         septa = np.abs(_turned_noise(rng, shape, step * 1.3, stretch, angle))
         noise = np.where(septa < rng.uniform(0.03, 0.1), -9.0, noise)
-    mask: npt.NDArray[np.bool_] = noise > cut
+    # some of any piece of tissue is stroma alone
+    mask: npt.NDArray[np.bool_] = (noise > cut) & (smooth_noise(rng, shape, 45.0) > rng.uniform(-2.5, -0.8))
     return mask
 
 
@@ -185,7 +199,8 @@ def _columnar_cells(
     """One row of centres along the middle of the wall: their borders then stand upright, as in columnar epithelium."""
     spacing = cell_um * rng.uniform(0.5, 0.75)
     rows = []
-    for contour in find_contours((depth - 0.5 * wall).astype(np.float64), 0.0):
+    middle = (depth - 0.5 * wall).astype(np.float64)
+    for contour in find_contours(middle, 0.0):  # type: ignore[no-untyped-call]
         steps = np.hypot(*np.diff(contour, axis=0).T) * COARSE_UM
         length = np.concatenate([[0.0], np.cumsum(steps)])
         if length[-1] < spacing:
@@ -206,8 +221,6 @@ def _columnar_cells(
     extra = hex_points(rng, _extent((depth.shape[0], depth.shape[1])), cell_um)
     extra = extra[(_sample(depth, extra) > 2.2) & (_sample(lumen, extra) < -2)]
     if len(points) and len(extra):
-        from scipy.spatial import cKDTree
-
         gap = cKDTree(points).query(extra)[0]
         extra = extra[gap > 0.62 * _sample(wall, extra)]
     return (

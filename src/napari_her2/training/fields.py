@@ -31,7 +31,7 @@ def _spline_rows(t: npt.NDArray[np.float64], columns: int) -> FloatImage:
 
 @lru_cache(maxsize=128)
 def _noise_matrix(n: int, step: float) -> FloatImage:
-    t = np.arange(n) / step
+    t = np.arange(n, dtype=np.float64) / step
     return _spline_rows(t, int(t[-1]) + 4)
 
 
@@ -59,7 +59,8 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], step: float |
     step_y, step_x = (max(1.0, round(4 * s) / 4) for s in (step if isinstance(step, tuple) else (step, step)))
     rows, columns = _noise_matrix(shape[0], step_y), _noise_matrix(shape[1], step_x)
     nodes = rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
-    noise: FloatImage = rows @ (nodes @ columns.T) / np.float32(_SPLINE_STD)
+    nodes /= np.float32(_SPLINE_STD)
+    noise: FloatImage = rows @ (nodes @ columns.T)
     return noise
 
 

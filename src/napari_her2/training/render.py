@@ -115,8 +115,9 @@ def render(tissue: Tissue, scanner: Scanner, rng: np.random.Generator) -> npt.ND
         light += np.float32(scanner.shade) * smooth_noise(rng, shape, 0.4 * max(shape))[..., None]
     if scanner.noise:
         light += np.float32(scanner.noise) * rng.standard_normal(light.shape, dtype=np.float32)
-    picture = np.clip(light + np.float32(0.5), 0, 255).astype(np.uint8)
+    picture: npt.NDArray[np.uint8] = np.clip(light + np.float32(0.5), 0, 255).astype(np.uint8)
     if scanner.jpeg_quality is None:
         return picture
     coded = imagecodecs.jpeg8_encode(picture, level=scanner.jpeg_quality, subsampling="420")
-    return np.asarray(imagecodecs.jpeg8_decode(coded), np.uint8)
+    decoded: npt.NDArray[np.uint8] = imagecodecs.jpeg8_decode(coded)
+    return decoded

@@ -169,6 +169,6 @@ def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool) -> 
         width=float(rng.uniform(0.34, 0.55)),
         blue=blue,
         nuclear_brown=float(gain * rng.uniform(0.05, 0.3)) if rng.random() < 0.08 else 0.0,
-        background=float(gain * rng.uniform(0.02, 0.15)) if rng.random() < 0.2 else float(rng.uniform(0, 0.01)),
+        background=float(gain * rng.uniform(0.02, 0.15)) if rng.random() < 0.14 else float(rng.uniform(0, 0.01)),
         clumpy=clumpy,
     )

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_her2.training.architecture import COARSE_UM, Layout
+from napari_her2.training.architecture import Layout
 from napari_her2.training.cells import Nuclei, paint_nuclei, stroma_nuclei
-from napari_her2.training.fields import FloatImage, cell_map, hex_points, smooth_noise, upsample
+from napari_her2.training.fields import CellMap, FloatImage, cell_map, hex_points, smooth_noise, upsample
 
 __all__ = ["Canvas", "paint_stroma"]
 
@@ -44,6 +44,11 @@ class Canvas:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.dab.shape[0], self.dab.shape[1]
+
+    @property
+    def coarse_um(self) -> float:
+        """Side of a pixel of the coarse grid in µm."""
+        return self.block * self.mpp
 
     def grey(self, at: npt.NDArray[np.intp], amount: FloatImage) -> None:
         """Add what absorbs all colours alike (dust, blood cells, debris): about as much blue as brown."""
@@ -138,13 +143,13 @@ def _stroma_cells(
     spindles = rng.uniform((0, 0), extent, (count, 2))
     crowd = hex_points(rng, extent, rng.uniform(6.5, 9), 0.28)
     coarse = smooth_noise(rng, (layout.depth.shape[0], layout.depth.shape[1]), rng.uniform(8, 30))
-    at = np.clip((crowd / COARSE_UM).astype(int), 0, np.array(coarse.shape) - 1)
-    crowding = coarse[at[:, 0], at[:, 1]] + rng.normal(0, 0.5, len(crowd))
+    at = np.clip((crowd / canvas.coarse_um).astype(int), 0, np.array(coarse.shape) - 1)
+    crowding: npt.NDArray[np.float64] = coarse[at[:, 0], at[:, 1]] + rng.normal(0, 0.5, len(crowd))
     crowd = crowd[crowding > rng.choice([0.9, 1.6, 2.3, 3.0])]
     points = np.concatenate([spindles, crowd])
     lymph = np.concatenate([rng.random(count) < rng.uniform(0.02, 0.35), np.ones(len(crowd), bool)])
-    gy, gx = np.gradient(layout.along)
-    at = np.clip((points / COARSE_UM).astype(int), 0, np.array(gy.shape) - 1)
+    gy, gx = (np.asarray(g) for g in np.gradient(layout.along))
+    at = np.clip((points / canvas.coarse_um).astype(int), 0, np.array(gy.shape) - 1)
     fibre = np.arctan2(gy[at[:, 0], at[:, 1]], gx[at[:, 0], at[:, 1]]) + np.pi / 2
     nuclei = stroma_nuclei(rng, points, fibre, lymph)
     cells = cell_map(points, np.zeros(len(points), np.float32), outside, canvas.y, canvas.x, canvas.block, k=3)
@@ -160,10 +165,7 @@ def _stroma_cells(
         canvas.dab.ravel()[p] += (brown[first] * grain * (d < 5 + canvas.ragged.ravel()[p])).astype(np.float32)
 
 
-def _paint(canvas: Canvas, cells: object, nuclei: Nuclei, blue: float) -> None:
-    from napari_her2.training.fields import CellMap
-
-    assert isinstance(cells, CellMap)
+def _paint(canvas: Canvas, cells: CellMap, nuclei: Nuclei, blue: float) -> None:
     p = cells.pixels
     at = (canvas.y.ravel()[p], canvas.x.ravel()[p], canvas.fine.ravel()[p], canvas.ragged.ravel()[p])
     amount, cover = paint_nuclei(cells, nuclei, *at)
@@ -199,7 +201,7 @@ def _vessel(rng: np.random.Generator, canvas: Canvas, outside: npt.NDArray[np.bo
     h[hollow] *= 0.04
     d[hollow] *= 0.04
     if rng.random() < 0.6:
-        cells = hex_points(rng, (2.2 * inner, 2.2 * inner), 6.5, 0.22)[:, :] - 1.1 * inner
+        cells = hex_points(rng, (2.2 * inner, 2.2 * inner), 6.5, 0.22) - 1.1 * inner
         for cy, cx in cells[rng.random(len(cells)) < rng.uniform(0.2, 0.95)]:
             far = np.hypot(dy - cy, (dx - cx) * rng.uniform(0.9, 1.3))
             rim = 0.16 * np.exp(-(((far - 2.9) / 0.5) ** 2)) + 0.05 * (far < 2.9)

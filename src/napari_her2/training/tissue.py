@@ -118,13 +118,14 @@ def _make(
     cell_um = float(rng.uniform(8, 14))
     block = max(1, round(COARSE_UM / mpp))
     coarse = (-(-shape[0] // block), -(-shape[1] // block))
-    layout = make_layout(rng, coarse, kind, cell_um)
+    scale = block * mpp / COARSE_UM
+    layout = make_layout(rng, coarse, kind, cell_um / scale).scaled(scale)
     canvas = _canvas(rng, shape, mpp, block)
     tissue = np.ones(shape, bool) if inside is None else inside > 0
     epithelium, basal, apical = _epithelium(rng, canvas, layout, tissue)
     levels, counted = np.zeros(len(layout.points)), _seen(layout.points, epithelium, mpp)
     if counted.any():
-        at = np.clip((layout.points / COARSE_UM).astype(int), 0, np.array(coarse) - 1)
+        at = np.clip((layout.points / canvas.coarse_um).astype(int), 0, np.array(coarse) - 1)
         regional = smooth_noise(rng, coarse, rng.uniform(15, 60) / COARSE_UM)[at[:, 0], at[:, 1]]
         levels[counted] = cell_levels(rng, percent, regional[counted].astype(float), rng.uniform(0.2, 0.9))
     stain = draw_stain(rng, levels, layout.columnar)
@@ -286,5 +287,10 @@ def _disc(rng: np.random.Generator, side: int, mpp: float, diameter: float, dama
 
 def _ragged(rng: np.random.Generator, inside: FloatImage, mpp: float) -> FloatImage:
     shape = (inside.shape[0], inside.shape[1])
-    rough: FloatImage = inside + 4 * smooth_noise(rng, shape, 14 / mpp) + 1.2 * smooth_noise(rng, shape, 2.5 / mpp)
+    rough: FloatImage = (
+        inside
+        + 3 * smooth_noise(rng, shape, 25 / mpp)
+        + 1.6 * smooth_noise(rng, shape, 8 / mpp)
+        + 1.2 * smooth_noise(rng, shape, 2.5 / mpp)
+    )
     return rough
