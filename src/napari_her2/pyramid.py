@@ -97,9 +97,7 @@ class PyramidSample:
         radius = min(self.tissue.shape) / 2
         return float(min(1.0, self.tissue.sum() / max(1.0, np.pi * radius**2)))
 
-    def in_tissue(
-        self, y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]
-    ) -> npt.NDArray[np.bool_]:
+    def in_tissue(self, y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """Whether places given in level-0 pixels lie in the core's tissue."""
         i = np.floor((y - self.origin[0]) / self.tissue_step).astype(np.intp)
         j = np.floor((x - self.origin[1]) / self.tissue_step).astype(np.intp)
@@ -213,18 +211,16 @@ def _morton_order(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     for bit in range(16):
         key |= ((i >> bit) & 1) << (2 * bit + 1) | ((j >> bit) & 1) << (2 * bit)
     order = np.argsort(key, kind="stable")
-    return (np.stack([i, j], axis=1)[order] + 0.5) * _MASK_STEP
+    return np.asarray((np.stack([i, j], axis=1)[order] + 0.5) * _MASK_STEP, np.float64)
 
 
-def _draw(
-    centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _draw(centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """One centre from each of `count` equal stretches; none when there is no tissue."""
     if not len(centres):
         return np.empty((0, 2))
     at = (np.arange(count) + rng.random(count)) / count * len(centres)
     jitter = rng.uniform(-_MASK_STEP / 2, _MASK_STEP / 2, (count, 2))
-    return centres[at.astype(np.intp).clip(0, len(centres) - 1)] + jitter
+    return np.asarray(centres[at.astype(np.intp).clip(0, len(centres) - 1)] + jitter)
 
 
 def _corner(cy: float, cx: float, shape: tuple[int, ...], patch: int) -> tuple[int, int]:

@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.errors import PixelSizeError, SlideError
+from napari_her2.slide_files import MAX_MPP, MIN_MPP, check_rgb, open_levels
 
 __all__ = ["MAX_MPP", "MIN_MPP", "Slide", "check_mpp"]
 
 RGB = npt.NDArray[np.uint8]
 
-#: Pixel sizes (µm) outside this range are not of a brightfield slide: 72 dpi says 353 µm, for instance.
-MIN_MPP, MAX_MPP = 0.05, 20.0
 #: Rows of level 0 read at a time when a slide has no small level to look at.
 _STRIP_PIXELS = 32_000_000
 GLASS = 255
@@ -83,8 +82,6 @@ class Slide:
         PixelSizeError
             If `mpp` is given and cannot be true.
         """
-        from napari_her2.slide_files import open_levels
-
         path = Path(path)
         opened = open_levels(path)
         slide = cls(opened.name, opened.levels, opened.mpp, opened.mpp_source, path)
@@ -113,7 +110,7 @@ class Slide:
         if not levels:
             raise SlideError(f"{name} holds no image: open a slide first.")
         for level in levels:
-            _check_rgb(level.shape, level.dtype, name)
+            check_rgb(level.shape, level.dtype, name)
         levels = tuple(sorted(levels, key=lambda a: -int(a.shape[0])))
         return cls(name, levels, None if mpp is None else check_mpp(mpp, name), mpp_source, path)
 
@@ -210,9 +207,7 @@ class Slide:
         factor = max(1, int(np.ceil(max(self.levels[level].shape[:2]) / max_side)))
         lh, lw = (int(n) for n in self.levels[level].shape[:2])
         rows = max(1, _STRIP_PIXELS // max(1, lw) // factor) * factor
-        strips = [
-            _block_mean(self.read(level, y, 0, min(rows, lh - y), lw), factor) for y in range(0, lh, rows)
-        ]
+        strips = [_block_mean(self.read(level, y, 0, min(rows, lh - y), lw), factor) for y in range(0, lh, rows)]
         return np.concatenate(strips), factor * self.downsamples[level]
 
 
@@ -231,16 +226,3 @@ def _block_mean(picture: RGB, factor: int) -> RGB:
     for j in range(factor):
         across += total[:, j::factor]
     return (across // np.uint32(factor * factor)).astype(np.uint8)
-
-
-def _check_rgb(shape: tuple[int, ...], dtype: Any, name: str) -> None:
-    """Say in one sentence what is wrong with an image that is not 8-bit RGB."""
-    if len(shape) != 3 or shape[2] not in (3, 4):
-        raise SlideError(
-            f"{name} is not a brightfield RGB image (its shape is {tuple(int(n) for n in shape)}): "
-            "HER2 scoring needs an RGB scan of a DAB-stained slide, not a grey or fluorescence image."
-        )
-    if np.dtype(dtype) != np.uint8:
-        raise SlideError(f"{name} has {np.dtype(dtype)} pixels: convert it to 8-bit RGB first.")
-    if shape[0] < 16 or shape[1] < 16:
-        raise SlideError(f"{name} is only {shape[1]} x {shape[0]} pixels: open the slide itself.")

@@ -10,15 +10,27 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_her2.errors import SlideError
-from napari_her2.slide import MAX_MPP, MIN_MPP, _check_rgb
 
-__all__ = ["PICTURE_SUFFIXES", "SLIDE_SUFFIXES", "OpenedFile", "image_stem", "open_levels"]
+__all__ = [
+    "MAX_MPP",
+    "MIN_MPP",
+    "PICTURE_SUFFIXES",
+    "SLIDE_SUFFIXES",
+    "OpenedFile",
+    "check_rgb",
+    "image_stem",
+    "open_levels",
+]
 
 #: Longest first, so that `.ome.tif` counts as one extension.
 SLIDE_SUFFIXES = (".ome.tiff", ".ome.tif", ".qptiff", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".bif")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+#: Pixel sizes (µm) outside this range are not of a brightfield slide: 72 dpi says 353 µm, for instance.
+MIN_MPP, MAX_MPP = 0.05, 20.0
 
 MAX_PAGES = 10_000
 MAX_TILE_BYTES = 256 * 2**20
@@ -51,6 +63,19 @@ def image_stem(path: str | Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)] or name
     return name
+
+
+def check_rgb(shape: tuple[int, ...], dtype: Any, name: str) -> None:
+    """Say in one sentence what is wrong with an image that is not 8-bit RGB."""
+    if len(shape) != 3 or shape[2] not in (3, 4):
+        raise SlideError(
+            f"{name} is not a brightfield RGB image (its shape is {tuple(int(n) for n in shape)}): "
+            "HER2 scoring needs an RGB scan of a DAB-stained slide, not a grey or fluorescence image."
+        )
+    if np.dtype(dtype) != np.uint8:
+        raise SlideError(f"{name} has {np.dtype(dtype)} pixels: convert it to 8-bit RGB first.")
+    if shape[0] < 16 or shape[1] < 16:
+        raise SlideError(f"{name} is only {shape[1]} x {shape[0]} pixels: open the slide itself.")
 
 
 def open_levels(path: Path) -> OpenedFile:
@@ -92,7 +117,7 @@ def _open_picture(path: Path) -> OpenedFile:
         raise SlideError(f"{path.name} is not an image that can be read: open a slide or an RGB picture.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise SlideError(f"{path.name} is damaged or incomplete ({error}): copy the file again.") from error
-    _check_rgb(pixels.shape, pixels.dtype, path.name)
+    check_rgb(pixels.shape, pixels.dtype, path.name)
     return OpenedFile(image_stem(path), (pixels,), None, "")
 
 
@@ -132,7 +157,7 @@ class _LazyLevel:
         import zarr
 
         self._planar = series.levels[index].axes.startswith("S")
-        self._array = zarr.open(series.aszarr(level=index), mode="r")
+        self._array: Any = zarr.open(series.aszarr(level=index), mode="r")
         shape = self._array.shape
         self.shape = (*shape[1:], shape[0]) if self._planar else shape
         self.dtype = np.dtype(self._array.dtype)
@@ -140,13 +165,14 @@ class _LazyLevel:
         chunks = self._array.chunks
         self.chunks = chunks[1:3] if self._planar else chunks[0:2]
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         key = key if isinstance(key, tuple) else (key,)
-        if self._planar:
-            return np.moveaxis(np.asarray(self._array[(slice(None), *key[:2])]), 0, -1)[(slice(None),) * 2 + key[2:]]
-        return np.asarray(self._array[key])
+        if not self._planar:
+            return np.asarray(self._array[key])
+        block = np.asarray(self._array[(slice(None), *key[:2])])
+        return np.moveaxis(block, 0, -1)[(slice(None), slice(None), *key[2:])]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[:, :], dtype=dtype)
 
 
@@ -170,7 +196,7 @@ def _rgb_levels(series: Any, path: Path) -> list[Any]:
     levels = list(series.levels)
     for level in levels:
         shape = level.shape if level.axes.endswith("S") else (*level.shape[1:], level.shape[0])
-        _check_rgb(shape[-3:], level.dtype, path.name)
+        check_rgb(shape[-3:], level.dtype, path.name)
         if max(shape) > MAX_SIDE:
             raise SlideError(f"{path.name} claims {max(shape):,} pixels on a side: its header is damaged.")
         _check_pages(level.keyframe, path)

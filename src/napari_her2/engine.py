@@ -1,0 +1,156 @@
+"""The fastest way to run a network on this machine; the same numbers everywhere.
+
+On the CPU the ONNX file of the model runs compiled by OpenVINO; CUDA and MPS run the safetensors weights by torch.
+Both are imported when an engine opens, never before: opening the widget must not wait for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_her2.errors import ModelError
+from napari_her2.models import ScoringModel
+
+__all__ = ["DEVICES", "Engine", "open_engine"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+Patches = npt.NDArray[np.uint8]
+Shares = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Something that runs a model's network."""
+
+    device: str
+
+    def run(self, pixels: Patches) -> Shares:
+        """Judge every place of some patches.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (n, y, x, 3)
+            RGB with the glass at 255.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, levels, 5, rows, columns)
+            Share of each class at every place, for each magnification's head.
+        """
+        ...
+
+
+def open_engine(model: ScoringModel, device: str = "auto") -> Engine:
+    """Make the model ready to run.
+
+    Parameters
+    ----------
+    model : ScoringModel
+    device : str
+        One of `DEVICES`. "auto" takes CUDA or MPS when torch has them, else the compiled CPU engine.
+
+    Raises
+    ------
+    ModelError
+        If the device is not there, or the model's files are missing or changed.
+    """
+    if device not in DEVICES:
+        raise ModelError(f'There is no device "{device}": choose one of {", ".join(DEVICES)}.')
+    if device == "cpu" or (device == "auto" and not _graphics_driver()):
+        return CompiledEngine(model)
+    found = _torch_devices()
+    if device == "auto":
+        return TorchEngine(model, found[0]) if found else CompiledEngine(model)
+    if device not in found:
+        raise ModelError(f"This machine offers torch no {device} device: choose auto or cpu.")
+    return TorchEngine(model, device)
+
+
+class CompiledEngine:
+    """The model's ONNX network, compiled for this CPU by OpenVINO."""
+
+    device = "cpu"
+
+    def __init__(self, model: ScoringModel) -> None:
+        model.verify_onnx()
+        import openvino
+
+        core = openvino.Core()
+        # float32 also where the CPU offers bfloat16: the answers must not depend on the machine
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        self._compiled = core.compile_model(core.read_model(model.onnx_path), "CPU", settings)
+        streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._queue = openvino.AsyncInferQueue(self._compiled, streams)
+
+    def run(self, pixels: Patches) -> Shares:
+        """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory."""
+        answers: list[Shares | None] = [None] * len(pixels)
+
+        def keep(request: Any, index: int) -> None:
+            answers[index] = np.array(request.get_output_tensor(0).data[0])
+
+        self._queue.set_callback(keep)
+        for index in range(len(pixels)):
+            self._queue.start_async({0: pixels[index : index + 1]}, index)
+        self._queue.wait_all()
+        return np.stack([a for a in answers if a is not None])
+
+
+class TorchEngine:
+    """The model's weights run by torch, on any device that torch knows."""
+
+    def __init__(self, model: ScoringModel, device: str, *, batch: int = 16) -> None:
+        torch = _import_torch()
+        from napari_her2.networks import PlaceNetwork
+
+        self.device = device
+        self._batch = batch
+        network = PlaceNetwork(**model.network)
+        from safetensors.torch import load_file
+
+        try:
+            network.load_state_dict(load_file(model.weights_path))
+        except (RuntimeError, OSError) as error:
+            raise ModelError(f"The weights of {model.name} do not fit its network: install the model again.") from error
+        self._network: Any = network.eval().to(device).to(memory_format=torch.channels_last)
+
+    def run(self, pixels: Patches) -> Shares:
+        """See `Engine.run`."""
+        torch = _import_torch()
+        answers = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), self._batch):
+                batch = torch.from_numpy(pixels[start : start + self._batch]).to(self.device)
+                answers.append(self._network(batch).float().cpu().numpy())
+        return np.concatenate(answers)
+
+
+def _import_torch() -> Any:
+    """Torch, or advice when it cannot start: on Windows a torch imported after Qt can fail to load its libraries."""
+    try:
+        import torch
+    except OSError as error:
+        raise ModelError(
+            f"PyTorch could not start ({error}): install the Microsoft Visual C++ redistributable, or choose cpu."
+        ) from error
+    return torch
+
+
+def _graphics_driver() -> bool:
+    """Whether asking torch for a device is worth the seconds that its import takes."""
+    import ctypes.util
+    import platform
+    import sys
+
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return ctypes.util.find_library("nvcuda" if sys.platform == "win32" else "cuda") is not None
+
+
+def _torch_devices() -> list[str]:
+    torch = _import_torch()
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [name for name, ready in there.items() if ready]

