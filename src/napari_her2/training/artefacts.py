@@ -16,7 +16,7 @@ IGNORE = 255
 
 
 def add_artefacts(
-    rng: np.random.Generator, canvas: Canvas, inside: FloatImage, classes: npt.NDArray[np.uint8]
+    rng: np.random.Generator, canvas: Canvas, inside: FloatImage, classes: npt.NDArray[np.uint8], dirt: float
 ) -> npt.NDArray[np.uint8]:
     """Spoil some of the pictures, and return the class map that is left.
 
@@ -28,20 +28,22 @@ def add_artefacts(
     inside : ndarray of float32, shape (y, x)
         Distance into the tissue from the glass in µm.
     classes : ndarray of uint8, shape (y, x)
+    dirt : float
+        How often, compared with what is good to learn from (1).
     """
     shape = canvas.shape
-    if rng.random() < 0.15:  # stain dries at edges
+    if rng.random() < 0.15 * dirt:  # stain dries at edges
         reach = rng.uniform(2, 10)
         edge = np.exp(-np.clip(inside, 0, None) / reach) * (inside > 0)
         patchy = np.clip(0.6 + 0.6 * smooth_noise(rng, shape, 15 / canvas.mpp), 0, None)
         canvas.dab += (rng.uniform(0.1, 0.7) * edge * patchy).astype(np.float32)
-    if rng.random() < 0.10:
+    if rng.random() < 0.10 * dirt:
         _pigment(rng, canvas)
-    if rng.random() < 0.35:
+    if rng.random() < 0.35 * dirt:
         add_dust(rng, canvas, rng.poisson(4))
-    if rng.random() < 0.06:
+    if rng.random() < 0.06 * dirt:
         classes = _fold(rng, canvas, classes)
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * dirt:
         _defocus(rng, canvas)
     return classes
 

@@ -20,7 +20,7 @@ from napari_her2.errors import SlideError
 from napari_her2.training.cells import membrane
 from napari_her2.training.fields import FloatImage, cell_map, pixel_grid, smooth_noise
 from napari_her2.training.render import Scanner
-from napari_her2.training.staining import cell_levels, draw_percent, draw_stain
+from napari_her2.training.staining import Laboratory, cell_levels, draw_percent, draw_stain
 from napari_her2.training.tissue import IGNORE, PLACE_UM, Tissue
 
 __all__ = ["real_tiles"]
@@ -167,7 +167,7 @@ def _restained(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, co
     if len(where) > 64:  # the level follows the field, so that neighbours agree
         spread = cell_levels(rng, percent, field[::16].astype(float), 0.0)
         levels.ravel()[where] = np.interp(field, np.sort(field[::16]), np.sort(spread))
-    stain = draw_stain(rng, levels.ravel()[where].astype(float), columnar=False)
+    stain = draw_stain(rng, levels.ravel()[where].astype(float), columnar=False, lab=Laboratory.random(rng))
     strength, complete, pale = (np.zeros(shape, np.float32) for _ in range(3))
     strength.ravel()[where], complete.ravel()[where] = stain.line, stain.complete
     pale.ravel()[where] = stain.cytoplasm
@@ -226,7 +226,7 @@ def _drawn(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, mpp: f
     cells = cell_map(points, np.zeros(len(points), np.float32), mask, y, x, max(1, round(2 / mpp)))
     field = smooth_noise(rng, shape, rng.uniform(20, 60) / mpp)[at[:, 0], at[:, 1]]
     levels = cell_levels(rng, draw_percent(rng, int(rng.integers(4))), field.astype(float), rng.uniform(0.05, 0.4))
-    stain = draw_stain(rng, levels, columnar=False)
+    stain = draw_stain(rng, levels, columnar=False, lab=Laboratory.random(rng))
     border = ((ndimage.distance_transform_edt(mask) - 1) * mpp).astype(np.float32).ravel()[cells.pixels]
     gaps = smooth_noise(rng, shape, rng.uniform(1.2, 2.6) / mpp).ravel()[cells.pixels]
     far = np.full(len(cells.pixels), 1e3, np.float32)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_her2.training.fields import FloatImage
 
-__all__ = ["CellStain", "cell_levels", "draw_percent", "draw_stain", "score_of_percent"]
+__all__ = ["CellStain", "Laboratory", "cell_levels", "draw_percent", "draw_stain", "score_of_percent"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -141,20 +141,45 @@ class CellStain:
     clumpy: float
 
 
-def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool) -> CellStain:
-    """Draw one laboratory's staining for cells of those levels.
+@dataclass(frozen=True)
+class Laboratory:
+    """One laboratory's way of staining: all cores of a slide share it.
 
-    Absolute brown differs between laboratories by more than a class; completeness, contrast to the cytoplasm and the
-    ratio to haematoxylin differ less, so the gains of both stains are drawn together.
+    Attributes
+    ----------
+    blue : float
+        Haematoxylin OD of a typical nucleus.
+    brown : float
+        Gain on all DAB; 1 is like the real cores that the generator was compared with.
+    dirt : float
+        How often brown lies where it should not, and how often the slide is spoilt; 1 is often, to learn from.
     """
-    both, blue_only, brown_only = rng.normal(0, 1, 3)
-    blue = 0.20 * float(np.exp(0.30 * both + 0.28 * blue_only))
-    gain = float(np.exp(0.20 * both + 0.20 * brown_only))
+
+    blue: float = 0.2
+    brown: float = 1.0
+    dirt: float = 1.0
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Laboratory:
+        """Any laboratory.
+
+        Absolute brown differs between laboratories by more than a class; its ratio to haematoxylin differs less, so the
+        gains of both stains are drawn together.
+        """
+        both, blue, brown = rng.normal(0, 1, 3)
+        return cls(0.20 * float(np.exp(0.30 * both + 0.28 * blue)), float(np.exp(0.20 * both + 0.20 * brown)))
+
+
+def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool, lab: Laboratory) -> CellStain:
+    """Draw the staining of cells of those levels, as `lab` would have done it."""
+    gain = lab.brown * float(np.exp(rng.normal(0, 0.05)))
     cell = np.exp(rng.normal(0, 0.15, len(levels)))
     line = gain * cell * np.interp(levels, _LEVELS, _LINE_OD)
     cytoplasm = line * rng.uniform(0.03, 0.15) * np.exp(rng.normal(0, 0.3, len(levels)))
     clumpy = 0.0
-    if rng.random() < 0.3:  # brown of the cytoplasm that is no membrane; weak membranes would drown in strong brown
+    if (
+        rng.random() < 0.3 * lab.dirt
+    ):  # brown of the cytoplasm that is no membrane; weak membranes would drown in strong brown
         strong = rng.random() < 0.4 and (levels.max(initial=0) < 1 or levels.mean() > 2)
         diffuse = rng.uniform(0.15, 0.6) if strong else rng.uniform(0.02, 0.12)
         cytoplasm = cytoplasm + gain * diffuse * np.exp(rng.normal(0, 0.35, len(levels)))
@@ -167,8 +192,10 @@ def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool) -> 
         basal=float(rng.uniform(0.4, 1.0)),
         apical=float(rng.uniform(0.0, 0.25) if basolateral else rng.uniform(0.3, 0.9)),
         width=float(rng.uniform(0.34, 0.55)),
-        blue=blue,
-        nuclear_brown=float(gain * rng.uniform(0.05, 0.3)) if rng.random() < 0.08 else 0.0,
-        background=float(gain * rng.uniform(0.02, 0.15)) if rng.random() < 0.14 else float(rng.uniform(0, 0.01)),
+        blue=lab.blue * float(np.exp(rng.normal(0, 0.06))),
+        nuclear_brown=float(gain * rng.uniform(0.05, 0.3)) if rng.random() < 0.08 * lab.dirt else 0.0,
+        background=float(gain * rng.uniform(0.02, 0.15))
+        if rng.random() < 0.14 * lab.dirt
+        else float(rng.uniform(0, 0.01)),
         clumpy=clumpy,
     )

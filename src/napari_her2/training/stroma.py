@@ -63,13 +63,14 @@ def paint_stroma(
     outside: npt.NDArray[np.bool_],
     blue: float,
     background: float,
+    dirt: float,
 ) -> None:
     """Paint the pixels `outside` the tumour; `blue` is the haematoxylin OD of a typical nucleus.
 
     Where the stroma is loose or torn the glass shines through. `background` is the DAB OD of unspecific brown.
     """
     shape = canvas.shape
-    density, loose = _fibres(rng, canvas, layout)
+    density = _fibres(rng, canvas, layout)
     fat = np.zeros(shape, bool)
     if rng.random() < 0.12:
         fat = outside & (smooth_noise(rng, shape, 60 / canvas.mpp) > rng.uniform(0.0, 1.0))
@@ -83,13 +84,13 @@ def paint_stroma(
         canvas.dab += np.where(outside, background * np.clip(density, 0, 1.5) * np.maximum(cloud, 0), 0).astype(
             np.float32
         )
-    _stroma_cells(rng, canvas, layout, outside & ~fat, blue, loose)
+    _stroma_cells(rng, canvas, layout, outside & ~fat, blue, dirt)
     for _ in range(rng.poisson(0.9 * shape[0] * shape[1] * canvas.mpp**2 / 256**2)):
         _vessel(rng, canvas, outside & ~fat, blue)
 
 
-def _fibres(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> tuple[FloatImage, bool]:
-    """Density of the fibres (about 1 in a bundle, 0 in clefts), and whether the stroma is loose."""
+def _fibres(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> FloatImage:
+    """Density of the fibres: about 1 in a bundle, 0 in clefts."""
     shape, mpp = canvas.shape, canvas.mpp
     wrap = rng.uniform(0.0, 0.8)
     phase = layout.along + wrap * np.clip(-layout.depth, 0, 60)
@@ -109,9 +110,8 @@ def _fibres(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> tuple[F
     bundle = np.repeat(np.repeat(bundle, 2, 0), 2, 1)[: shape[0], : shape[1]]
     patch = smooth_noise(rng, shape, 25 / mpp)
     density = 0.8 + rng.uniform(0.25, 0.5) * fibre + 0.25 * bundle + 0.2 * patch
-    loose = bool(rng.random() < 0.5)
     torn = density - rng.uniform(-0.5, 0.3) - 0.25 * smooth_noise(rng, shape, 50 / mpp)
-    if loose:  # a spongy web: strands around bubbles
+    if rng.random() < 0.5:  # a spongy web: strands around bubbles
         web = np.minimum(
             np.abs(smooth_noise(rng, shape, rng.uniform(2.5, 5) / mpp)),
             np.abs(smooth_noise(rng, shape, rng.uniform(5, 9) / mpp)),
@@ -120,7 +120,8 @@ def _fibres(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> tuple[F
         mix = 1 / (1 + np.exp(-6 * (patch - rng.uniform(-0.8, 0.8))))
         torn = torn * (1 - mix) + sponge * mix
     open_share = 1 / (1 + np.exp(-np.clip(torn * 12, -30, 30)))
-    return (np.clip(density, 0.15, 2.2) * open_share).astype(np.float32), loose
+    closed: FloatImage = (np.clip(density, 0.15, 2.2) * open_share).astype(np.float32)
+    return closed
 
 
 def _fat(rng: np.random.Generator, canvas: Canvas, fat: npt.NDArray[np.bool_], tone: float) -> FloatImage:
@@ -135,7 +136,7 @@ def _fat(rng: np.random.Generator, canvas: Canvas, fat: npt.NDArray[np.bool_], t
 
 
 def _stroma_cells(
-    rng: np.random.Generator, canvas: Canvas, layout: Layout, outside: npt.NDArray[np.bool_], blue: float, loose: bool
+    rng: np.random.Generator, canvas: Canvas, layout: Layout, outside: npt.NDArray[np.bool_], blue: float, dirt: float
 ) -> None:
     extent = (canvas.shape[0] * canvas.mpp, canvas.shape[1] * canvas.mpp)
     # a scatter, not a lattice: fibroblasts keep no distance
@@ -154,7 +155,7 @@ def _stroma_cells(
     nuclei = stroma_nuclei(rng, points, fibre, lymph)
     cells = cell_map(points, np.zeros(len(points), np.float32), outside, canvas.y, canvas.x, canvas.block, k=3)
     _paint(canvas, cells, nuclei, blue)
-    if rng.random() < 0.12:  # mast cells, macrophages with pigment: brown that is no membrane
+    if rng.random() < 0.12 * dirt:  # mast cells, macrophages with pigment: brown that is no membrane
         brown = np.zeros(len(points), np.float32)
         chosen = rng.random(len(points)) < rng.uniform(0.01, 0.12)
         brown[chosen] = rng.uniform(0.1, 0.9, int(chosen.sum()))

@@ -12,7 +12,7 @@ from napari_her2.training.architecture import ARCHITECTURES, COARSE_UM, FAR, Lay
 from napari_her2.training.artefacts import IGNORE, add_artefacts
 from napari_her2.training.cells import membrane, paint_nuclei, tumour_nuclei
 from napari_her2.training.fields import CellMap, FloatImage, cell_map, pixel_grid, smooth_noise, upsample
-from napari_her2.training.staining import CellStain, cell_levels, draw_percent, draw_stain, score_of_percent
+from napari_her2.training.staining import CellStain, Laboratory, cell_levels, draw_percent, draw_stain, score_of_percent
 from napari_her2.training.stroma import Canvas, paint_stroma
 
 __all__ = ["CLASSES", "IGNORE", "Tissue", "make_core", "make_tile"]
@@ -52,7 +52,14 @@ class Tissue:
         return score_of_percent(self.percent) if self.percent else None
 
 
-def make_tile(rng: np.random.Generator, *, size: int = 512, mpp: float = 0.5, score: int | None = None) -> Tissue:
+def make_tile(
+    rng: np.random.Generator,
+    *,
+    size: int = 512,
+    mpp: float = 0.5,
+    score: int | None = None,
+    lab: Laboratory | None = None,
+) -> Tissue:
     """Draw a square of tissue.
 
     Parameters
@@ -64,6 +71,8 @@ def make_tile(rng: np.random.Generator, *, size: int = 512, mpp: float = 0.5, sc
         Micrometres per pixel, 0.2 to 1.
     score : int, optional
         0 to 3; drawn when not given, and then one tile in six has no tumour.
+    lab : Laboratory, optional
+        Whose staining; any laboratory's when not given.
 
     Raises
     ------
@@ -75,11 +84,18 @@ def make_tile(rng: np.random.Generator, *, size: int = 512, mpp: float = 0.5, sc
         score = int(rng.integers(0, 4))
         kind = "stroma" if rng.random() < 0.16 else kind
     inside = _glass_edge(rng, size, mpp) if rng.random() < 0.22 else None
-    return _make(rng, (size, size), mpp, kind, draw_percent(rng, score), inside)
+    return _make(rng, (size, size), mpp, kind, draw_percent(rng, score), inside, lab)
 
 
 def make_core(
-    rng: np.random.Generator, *, diameter_um: float = 600, mpp: float = 0.5, score: int, damaged: bool = False
+    rng: np.random.Generator,
+    *,
+    diameter_um: float = 600,
+    mpp: float = 0.5,
+    score: int,
+    damaged: bool = False,
+    percent: tuple[float, float, float, float] | None = None,
+    lab: Laboratory | None = None,
 ) -> Tissue:
     """Draw a punched core on glass, whose score is `score` by the definition.
 
@@ -94,6 +110,10 @@ def make_core(
         0 to 3.
     damaged : bool
         Torn: about half of the disc is left, as a crescent.
+    percent : tuple of 4 float, optional
+        Percent of tumour cells of each class, for a core of one's own making; `score` then stands back.
+    lab : Laboratory, optional
+        Whose staining; any laboratory's when not given.
 
     Raises
     ------
@@ -103,7 +123,7 @@ def make_core(
     side = int(np.ceil(1.1 * diameter_um / mpp))
     kind = str(rng.choice(ARCHITECTURES[:7], p=(0.3, 0.12, 0.2, 0.14, 0.07, 0.1, 0.07)))
     inside = _disc(rng, side, mpp, diameter_um, damaged)
-    return _make(rng, (side, side), mpp, kind, draw_percent(rng, score), inside)
+    return _make(rng, (side, side), mpp, kind, percent or draw_percent(rng, score), inside, lab)
 
 
 def _make(
@@ -113,8 +133,10 @@ def _make(
     kind: str,
     percent: tuple[float, float, float, float],
     inside: FloatImage | None,
+    lab: Laboratory | None,
 ) -> Tissue:
     """Geometry, then stain, then mishaps; `inside` is the distance into tissue (µm), None for no glass."""
+    lab = lab or Laboratory.random(rng)
     cell_um = float(rng.uniform(8, 14))
     block = max(1, round(COARSE_UM / mpp))
     coarse = (-(-shape[0] // block), -(-shape[1] // block))
@@ -128,8 +150,8 @@ def _make(
         at = np.clip((layout.points / canvas.coarse_um).astype(int), 0, np.array(coarse) - 1)
         regional = smooth_noise(rng, coarse, rng.uniform(15, 60) / COARSE_UM)[at[:, 0], at[:, 1]]
         levels[counted] = cell_levels(rng, percent, regional[counted].astype(float), rng.uniform(0.2, 0.9))
-    stain = draw_stain(rng, levels, layout.columnar)
-    paint_stroma(rng, canvas, layout, tissue & ~epithelium & (apical > 0), stain.blue, stain.background)
+    stain = draw_stain(rng, levels, layout.columnar, lab)
+    paint_stroma(rng, canvas, layout, tissue & ~epithelium & (apical > 0), stain.blue, stain.background, lab.dirt)
     _lumen_content(rng, canvas, layout, tissue & (apical <= 0), stain)
     classes = np.zeros(shape, np.uint8)
     if epithelium.any() and counted.any():
@@ -138,7 +160,9 @@ def _make(
         _paint_tumour(rng, canvas, layout, cells, stain, cell_um, basal, apical)
         classes.ravel()[cells.pixels] = 1 + levels[cells.first].astype(np.uint8)
         classes = _even(classes, mpp)
-    classes = add_artefacts(rng, canvas, np.full(shape, FAR, np.float32) if inside is None else inside, classes)
+    classes = add_artefacts(
+        rng, canvas, np.full(shape, FAR, np.float32) if inside is None else inside, classes, lab.dirt
+    )
     if inside is not None:
         fade = np.clip(inside / 1.5, 0, 1).astype(np.float32)
         canvas.hematoxylin *= fade
