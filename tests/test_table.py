@@ -67,7 +67,7 @@ def test_one_row_per_core_with_places_in_pixels_and_micrometres() -> None:
         40.0,
     )
     assert (first["her2_score"], first["indeterminate"], first["confidence"], first["p_1"]) == ("2+", "yes", 0.7, 0.15)
-    assert first["note"] == "Little tumour."
+    assert first["note"] == "[automatic: Little tumour.]"
     assert (second["state"], second["her2_score"], second["indeterminate"]) == ("missing", "", "")
     assert math.isnan(second["confidence"])
 
@@ -90,12 +90,14 @@ def test_types_do_not_depend_on_what_is_filled_in() -> None:
 def test_a_core_that_failed_has_a_reason_and_no_score() -> None:
     failed = CoreScore(A1, reason="The file is damaged there.")
     row = cores_table("slide", GRID, {"A-1": failed}, 0.5).iloc[0]
-    assert (row["her2_score"], row["indeterminate"], row["note"]) == ("", "", "The file is damaged there.")
+    assert (row["her2_score"], row["indeterminate"], row["note"]) == ("", "", "[automatic: The file is damaged there.]")
 
 
-def test_the_note_of_the_user_stands_above_ours_and_an_excluded_core_shows_no_score() -> None:
+def test_the_note_of_the_user_survives_ours_and_an_excluded_core_shows_no_score() -> None:
     noted = CoreGrid((replace(A1, note="mine"),))
-    assert cores_table("s", noted, {"A-1": SCORE}, 1.0).iloc[0]["note"] == "mine"
+    table = cores_table("s", noted, {"A-1": SCORE}, 1.0)
+    assert table.iloc[0]["note"] == "mine [automatic: Little tumour.]"
+    assert grid_of_table(table) == noted
     excluded = GRID.with_state(["A-1"], CoreState.EXCLUDED)
     assert cores_table("s", excluded, {"A-1": SCORE}, 1.0).iloc[0]["her2_score"] == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,12 @@ COLUMNS: tuple[str, ...] = (
 )
 #: Columns that hold text; "" where there is nothing to say. `row` and `column` are integers, the rest are floats.
 TEXT_COLUMNS: frozenset[str] = frozenset(
-    "image core block state patient_id her2_score indeterminate measured_score reader_score note".split()
+    (
+        *("image", "core", "block", "state", "patient_id", "her2_score", "indeterminate"),
+        *("measured_score", "reader_score", "note"),
+    )
 )
+_AUTOMATIC = re.compile(r"\s*\[automatic: .*\]$", re.DOTALL)
 _NEEDED = ("core", "x", "y", "diameter")
 
 
@@ -48,8 +53,9 @@ def cores_table(
     -------
     DataFrame
         Text columns (`TEXT_COLUMNS`) hold str, "" when empty; `indeterminate` is "yes", "no", or "" where nothing was
-        scored; `row` and `column` hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are
-        in level-0 pixels. The columns of measured staining are empty.
+        scored; `note` is the user's, followed by the reason of the score as ``[automatic: ...]``. `row` and `column`
+        hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are in level-0 pixels. The
+        columns of measured staining are empty.
     """
     rows = [_row(image, core, scores.get(core.name), math.nan if mpp is None else mpp) for core in grid]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -68,7 +74,7 @@ def _row(image: str, core: Core, score: CoreScore | None, um: float) -> dict[str
         row["indeterminate"] = ("yes" if score.indeterminate else "no") if score.score else ""
         row["confidence"] = score.confidence
         row |= {f"p_{k}": p for k, p in enumerate(score.probabilities)}
-        row["note"] = core.note or score.reason
+        row["note"] = f"{core.note} [automatic: {score.reason}]".strip() if score.reason else core.note
     return row
 
 
@@ -120,7 +126,7 @@ def _core(row: dict[Any, Any], line: int) -> Core:
         block=_text(row, "block"),
         patient_id=_text(row, "patient_id"),
         reader_score=reader,
-        note=_text(row, "note"),
+        note=_AUTOMATIC.sub("", _text(row, "note")),
     )
 
 

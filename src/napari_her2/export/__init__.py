@@ -1,0 +1,99 @@
+"""What goes out: one file per format, and the way back for those that hold cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_her2.cores import CoreGrid
+from napari_her2.errors import CoresError, OutputError
+from napari_her2.export.csv import read_csv, write_csv
+from napari_her2.export.geojson import read_geojson, write_geojson
+from napari_her2.export.ome import write_heatmap
+from napari_her2.export.report import write_report
+from napari_her2.export.run import Run, counts, write_record
+from napari_her2.files import check_folder, safe_name, writing
+from napari_her2.table import cores_table, grid_of_table
+
+__all__ = ["ENDINGS", "Run", "check_results", "counts", "read_cores", "write_results"]
+
+#: Endings of the files of one image, put after its name.
+ENDINGS = (".cores.csv", ".cores.geojson", ".heatmap.ome.tif", ".report.html", ".run.json")
+
+
+def check_results(folder: str | Path, name: str, *, overwrite: bool = False) -> Path:
+    """See, before the work, that the results of an image of that name can be written; returns the folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written, or a result exists and `overwrite` is False.
+    """
+    folder = check_folder(folder)
+    there = [safe_name(name) + e for e in ENDINGS if (folder / (safe_name(name) + e)).exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{folder} already holds {there[0]}: choose another folder, or allow overwriting (--overwrite)."
+        )
+    return folder
+
+
+def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> list[Path]:
+    """Write every file of one slide, each whole or not at all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made when it is not there.
+    run : Run
+        The heatmap file is left out when there is no heatmap.
+    overwrite : bool
+        Replace results that are there.
+
+    Returns
+    -------
+    list of Path
+        NAME.cores.csv, NAME.cores.geojson, NAME.heatmap.ome.tif, NAME.report.html, NAME.run.json.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written, the disk is full, or a file exists and `overwrite` is False.
+    """
+    folder = check_results(folder, run.slide.name, overwrite=overwrite)
+    table = cores_table(run.slide.name, run.grid, run.scores, run.slide.mpp)
+    written = []
+    for ending in ENDINGS:
+        if ending == ".heatmap.ome.tif" and run.heatmap is None:
+            continue
+        path = folder / (safe_name(run.slide.name) + ending)
+        with writing(path, overwrite=overwrite) as temporary:
+            if ending == ".cores.csv":
+                write_csv(temporary, table)
+            elif ending == ".cores.geojson":
+                write_geojson(temporary, table)
+            elif ending == ".heatmap.ome.tif" and run.heatmap is not None:
+                write_heatmap(temporary, run.heatmap, run.slide.mpp)
+            elif ending == ".report.html":
+                write_report(temporary, run)
+            else:
+                write_record(temporary, run)
+        written.append(path)
+    return written
+
+
+def read_cores(path: str | Path) -> CoreGrid:
+    """Read the cores of a slide from ``cores.csv`` or ``cores.geojson``, ours or edited by hand or in QuPath.
+
+    Raises
+    ------
+    CoresError
+        If the file is missing, of another kind, or does not describe cores.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CoresError(f"There is no file {path}: name a cores.csv or cores.geojson.")
+    read = read_geojson if path.suffix.lower() in (".geojson", ".json") else read_csv
+    try:
+        return grid_of_table(read(path))
+    except CoresError as error:
+        raise CoresError(f"{path.name}: {error}" if path.name not in str(error) else str(error)) from error

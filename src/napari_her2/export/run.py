@@ -1,0 +1,102 @@
+"""Run: all that one slide was given; and ``run.json``, which says how it came about."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from napari_her2 import __version__
+from napari_her2.cores import CoreGrid, CoreState
+from napari_her2.heatmap import Heatmap
+from napari_her2.models import ScoringModel
+from napari_her2.scores import SCORES, CoreScore
+from napari_her2.slide import Slide
+
+__all__ = ["Run", "counts", "record", "write_record"]
+
+_LIBRARIES = ("numpy", "scipy", "scikit-image", "tifffile", "zarr", "imagecodecs", "openvino", "torch", "napari")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of one slide and how they came about.
+
+    Attributes
+    ----------
+    slide : Slide
+    grid : CoreGrid
+        All cores, scored or not.
+    scores : mapping of str to CoreScore
+        By core name.
+    model : ScoringModel or None
+        None when nothing was scored.
+    heatmap : Heatmap or None
+    provenance : dict
+        Written into ``run.json`` as it is: "seed", "parameters" (dict), "seconds" (dict of step to wall seconds), ...
+        Holds file names, never folders.
+    """
+
+    slide: Slide
+    grid: CoreGrid
+    scores: Mapping[str, CoreScore]
+    model: ScoringModel | None = None
+    heatmap: Heatmap | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def counts(run: Run) -> dict[str, int]:
+    """How many cores: "cores", each state, each score, "indeterminate", and "unscored" (tissue without a score)."""
+    states = Counter(core.state for core in run.grid)
+    tissue = [run.scores.get(core.name) for core in run.grid.scorable]
+    given = Counter(s.score for s in tissue if s is not None)
+    return {
+        "cores": len(run.grid),
+        **{str(state): states[state] for state in CoreState},
+        **{score: given[score] for score in SCORES},
+        "indeterminate": sum(s.indeterminate for s in tissue if s is not None and s.score),
+        "unscored": len(tissue) - sum(given[score] for score in SCORES),
+    }
+
+
+def record(run: Run) -> dict[str, Any]:
+    """What ``run.json`` holds: software, model, slide, counts, and the provenance."""
+    model, slide = run.model, run.slide
+    return {
+        "purpose": "research use only, not for diagnosis",
+        "software": {"napari-her2": __version__, "python": platform.python_version(), **_versions()},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "image": {
+            "name": slide.name,
+            "height": slide.shape[0],
+            "width": slide.shape[1],
+            "pixel_size_um": slide.mpp,
+            "pixel_size_source": slide.mpp_source,
+        },
+        "model": None
+        if model is None
+        else {"name": model.name, "version": model.version, "sha256": model.sha256},
+        "heatmap_stride_pixels": None if run.heatmap is None else run.heatmap.stride,
+        "counts": counts(run),
+        **run.provenance,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_record(path: Path, run: Run) -> None:
+    """Write `record` as JSON."""
+    path.write_text(json.dumps(record(run), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
