@@ -31,11 +31,12 @@ class PlaceNetwork(nn.Module):
 
     def __init__(self, encoder: str = "efficientnet_lite0", stage: int = 3, levels: int = 3) -> None:
         super().__init__()
-        self.encoder: Any = timm.create_model(encoder, features_only=True, out_indices=(stage,), pretrained=False)
-        channels = self.encoder.feature_info.channels()[-1]
-        if hasattr(self.encoder, "blocks"):  # timm builds the stages that nobody reads: two thirds of the weights
-            last = int(self.encoder.feature_info.module_name()[-1].split(".")[1])
-            self.encoder.blocks = self.encoder.blocks[: last + 1]
+        built: Any = timm.create_model(encoder, features_only=True, out_indices=(stage,), pretrained=False)
+        channels = built.feature_info.channels()[-1]
+        if hasattr(built, "blocks"):  # timm builds the stages that nobody reads: two thirds of the weights
+            last = int(built.feature_info.module_name()[-1].split(".")[1])
+            built.blocks = built.blocks[: last + 1]
+        self.encoder = built
         self.levels = levels
         self.head = nn.Sequential(nn.Conv2d(channels, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, levels * CLASSES, 1))
         # ImageNet statistics in grey levels: the encoder starts from ImageNet

@@ -157,12 +157,13 @@ class _LazyLevel:
         import zarr
 
         self._planar = series.levels[index].axes.startswith("S")
-        self._array: Any = zarr.open(series.aszarr(level=index), mode="r")
-        shape = self._array.shape
+        array: Any = zarr.open(series.aszarr(level=index), mode="r")
+        self._array = array
+        shape = array.shape
         self.shape = (*shape[1:], shape[0]) if self._planar else shape
-        self.dtype = np.dtype(self._array.dtype)
+        self.dtype = np.dtype(array.dtype)
         self.ndim = 3
-        chunks = self._array.chunks
+        chunks = array.chunks
         self.chunks = chunks[1:3] if self._planar else chunks[0:2]
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
