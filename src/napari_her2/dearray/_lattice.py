@@ -1,0 +1,378 @@
+"""Rows and columns: from the places of discs to a labelled lattice.
+
+Neighbours are linked along two directions; a smooth map of the slide (a polynomial whose differences along the links
+are one column or one row) takes out rotation, shear, warp and drifting pitch; links give blocks of whole-number
+labels; blocks are put together where their rows and columns line up, with gaps of any width between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+__all__ = ["Lattice", "Straight", "fit_lattice"]
+
+Points = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: A link may miss its step by this share of the pitch.
+_TOLERANCE = 0.33
+#: A row or column further off than this (in pitches) is another one.
+_SAME = 0.45
+
+
+@dataclass(frozen=True)
+class Straight:
+    """Smooth map from the picture to (column, row) units: one pitch is 1, gaps between blocks keep their width."""
+
+    centre: Points
+    scale: float
+    powers: Ints
+    weights: Points
+
+    def __call__(self, points: Points) -> Points:
+        """(y, x) of shape (n, 2) to (column, row) of shape (n, 2)."""
+        return _terms((np.atleast_2d(points) - self.centre) / self.scale, self.powers) @ self.weights
+
+    def invert(self, target: Points, start: Points) -> Points:
+        """Places (y, x) whose (column, row) is `target`, looked for around `start`; both of shape (n, 2)."""
+        place = start.copy()
+        step = 1e-3 * self.scale
+        for _ in range(3):
+            here = self(place)
+            dy = (self(place + [step, 0]) - here) / step
+            dx = (self(place + [0, step]) - here) / step
+            det = dy[:, 0] * dx[:, 1] - dy[:, 1] * dx[:, 0]
+            det = np.where(np.abs(det) < 1e-12, 1e-12, det)
+            miss = target - here
+            place = place + np.stack(
+                [
+                    (miss[:, 0] * dx[:, 1] - miss[:, 1] * dx[:, 0]) / det,
+                    (miss[:, 1] * dy[:, 0] - miss[:, 0] * dy[:, 1]) / det,
+                ],
+                axis=1,
+            )
+        return place
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Points with their row and column.
+
+    Attributes
+    ----------
+    row, column : ndarray of int, shape (n,)
+        -1 where the point stands off the grid.
+    rows, columns : ndarray of float
+        Place of every row and column in the units of `straight`.
+    residual : ndarray of float, shape (n,)
+        Distance of each point from the crossing of its row and column, in pitches; inf off the grid.
+    pitch : float
+        Smaller of the two steps, in pixels.
+    """
+
+    row: Ints
+    column: Ints
+    rows: Points
+    columns: Points
+    residual: Points
+    straight: Straight
+    pitch: float
+
+    def places(self, points: Points) -> Points:
+        """Where every crossing lies in the picture, as its neighbours tell it; shape (rows, columns, 2)."""
+        on = np.flatnonzero(self.row >= 0)
+        flat = self.straight(points[on])
+        cells = np.stack(np.meshgrid(self.columns, self.rows), axis=-1).reshape(-1, 2)
+        nominal = np.stack([self.columns[self.column[on]], self.rows[self.row[on]]], axis=1)
+        k = min(6, len(on))
+        near, index = cKDTree(nominal).query(cells, k)
+        near, index = near.reshape(len(cells), k), index.reshape(len(cells), k)
+        weight = 1 / (0.3 + near**2)
+        shift = (weight[..., None] * (flat - nominal)[index]).sum(1) / weight.sum(1)[:, None]
+        # neighbours far away know little of the place, and a polynomial nothing: fall back on the crossing
+        shift *= np.exp(-((near[:, :1] / 4) ** 2))
+        start = points[on][index[:, 0]]
+        return self.straight.invert(cells + shift, start).reshape(len(self.rows), len(self.columns), 2)
+
+
+def _terms(p: Points, powers: Ints) -> Points:
+    return np.stack([p[:, 0] ** i * p[:, 1] ** j for i, j in powers], axis=1)
+
+
+def fit_lattice(points: Points, strength: Points, radius: float) -> Lattice | None:
+    """Find the rows and columns of discs.
+
+    Parameters
+    ----------
+    points : ndarray of float, shape (n, 2)
+        (y, x) of the discs.
+    strength : ndarray of float, shape (n,)
+        How sure each is a core, 0..1.
+    radius : float
+        Common radius of the discs.
+
+    Returns
+    -------
+    Lattice or None
+        None when no two neighbours tell a direction.
+    """
+    basis = _basis(points, strength, radius)
+    if basis is None:
+        return None
+    u, v = basis
+    pitch = float(min(np.hypot(*u), np.hypot(*v)))
+    centre = points.mean(axis=0)
+    scale = float(max(np.ptp(points, axis=0).max() / 2, pitch))
+    # (column, row) of a step d solves d = column * u + row * v
+    linear = np.linalg.inv(np.stack([u, v], axis=1)).T * scale
+    straight = Straight(centre, scale, np.array([[1, 0], [0, 1]]), linear)
+    links = _links(straight(points))
+    for degree in (1, 2, 3, 3):
+        count = (degree + 1) * (degree + 2) // 2 - 1
+        if sum(len(a) for a in links) < 12 * count:
+            break
+        straight = _straighten(points, strength, links, centre, scale, degree, linear)
+        links = _links(straight(points))
+    row, column, rows, columns = _label(straight(points), links, strength)
+    flat = straight(points)
+    on = row >= 0
+    residual = np.full(len(points), np.inf)
+    residual[on] = np.hypot(flat[on, 0] - columns[column[on]], flat[on, 1] - rows[row[on]])
+    return Lattice(row, column, rows, columns, residual, straight, pitch)
+
+
+def _basis(points: Points, strength: Points, radius: float) -> tuple[Points, Points] | None:
+    """Commonest step to a neighbour along the rows (within 50 degrees of level) and one along the columns."""
+    if len(points) < 2:
+        return None
+    k = min(len(points), 7)
+    distance, index = cKDTree(points).query(points, k)
+    first = np.repeat(np.arange(len(points)), k - 1)
+    second, length = index[:, 1:].ravel(), distance[:, 1:].ravel()
+    near = (length > 1.4 * radius) & (length < 8 * radius)
+    step = (points[second] - points[first])[near]
+    weight = (strength[first] * strength[second])[near] * (radius / length[near]) ** 2
+    if len(step) == 0:
+        return None
+    step, weight = np.concatenate([step, -step]), np.concatenate([weight, weight])
+    tree = cKDTree(step)
+    votes = np.array(
+        [
+            np.sum(weight[n] * np.exp(-np.sum((step[n] - s) ** 2, axis=1) / (0.18 * radius**2)))
+            for s, n in zip(step, tree.query_ball_point(step, radius), strict=True)
+        ]
+    )
+
+    def best(chosen: npt.NDArray[np.bool_]) -> Points | None:
+        if not chosen.any():
+            return None
+        top = step[np.flatnonzero(chosen)[np.argmax(votes[chosen])]]
+        close = np.hypot(*(step - top).T) < 0.5 * radius
+        return np.asarray(np.average(step[close], axis=0, weights=weight[close]))
+
+    angle = np.degrees(np.arctan2(step[:, 0], step[:, 1]))
+    u = best(np.abs(angle) <= 50)
+    v = best(np.abs(angle - 90) <= 50)
+    if u is None and v is None:
+        return None
+    if u is not None and v is not None:
+        # the clearer of the two decides which partner is its own
+        along, down = np.degrees(np.arctan2(*u)), np.degrees(np.arctan2(*v))
+        if abs(down - along - 90) > 30:
+            v = best(np.abs(angle - along - 90) <= 30)
+    if u is None and v is not None:
+        u = np.array([-v[1], v[0]])
+    elif v is None and u is not None:
+        v = np.array([u[1], -u[0]])
+    assert u is not None and v is not None
+    return u, v
+
+
+def _links(flat: Points) -> tuple[Ints, Ints]:
+    """Pairs of neighbours along the columns' axis and along the rows' axis, each of shape (n, 2)."""
+    tree = cKDTree(flat)
+    found = []
+    for step in ([1.0, 0.0], [0.0, 1.0]):
+        ahead, to = tree.query(flat + step, distance_upper_bound=_TOLERANCE)
+        _, back = tree.query(flat - step, distance_upper_bound=_TOLERANCE)
+        start = np.flatnonzero(np.isfinite(ahead))
+        mutual = start[back[to[start]] == start]
+        found.append(np.stack([mutual, to[mutual]], axis=1))
+    return found[0], found[1]
+
+
+def _straighten(
+    points: Points,
+    strength: Points,
+    links: tuple[Ints, Ints],
+    centre: Points,
+    scale: float,
+    degree: int,
+    linear: Points,
+) -> Straight:
+    """Polynomial whose difference along every link is one column or one row."""
+    powers = np.array([(i, j) for n in range(1, degree + 1) for i in range(n, -1, -1) for j in [n - i]])
+    terms = _terms((points - centre) / scale, powers)
+    pairs = np.concatenate(links)
+    target = np.zeros((len(pairs), 2))
+    target[: len(links[0]), 0] = 1
+    target[len(links[0]) :, 1] = 1
+    weight = np.sqrt(strength[pairs[:, 0]] * strength[pairs[:, 1]])[:, None]
+    a = (terms[pairs[:, 1]] - terms[pairs[:, 0]]) * weight
+    # a little pull towards the plain lattice keeps a direction without links where it was
+    prior = np.zeros((len(powers), 2))
+    prior[:2] = linear
+    ridge = np.eye(len(powers)) * 0.01 * np.sqrt(len(pairs)) / np.linalg.norm(linear)
+    left, right = np.concatenate([a, ridge]), np.concatenate([target * weight, ridge @ prior])
+    return Straight(centre, scale, powers, np.linalg.lstsq(left, right, rcond=None)[0])
+
+
+def _components(count: int, links: tuple[Ints, Ints], flat: Points) -> tuple[Ints, Ints]:
+    """Blocks of linked points: number of the block, and whole (column, row) within it, of each point."""
+    pairs = np.concatenate(links)
+    step = np.zeros((len(pairs), 2), int)
+    step[: len(links[0]), 0] = 1
+    step[len(links[0]) :, 1] = 1
+    miss = np.hypot(*(flat[pairs[:, 1]] - flat[pairs[:, 0]] - step).T)
+    block = np.arange(count)
+    label = np.zeros((count, 2), int)
+    members = [[i] for i in range(count)]
+    for n in np.argsort(miss, kind="stable"):
+        i, j = pairs[n]
+        if block[i] == block[j]:
+            continue
+        shift = label[i] + step[n] - label[j]
+        if len(members[block[j]]) > len(members[block[i]]):
+            i, j, shift = j, i, -shift
+        moved, into = members[block[j]], block[i]
+        label[moved] += shift
+        block[moved] = into
+        members[into].extend(moved)
+    return block, label
+
+
+def _label(flat: Points, links: tuple[Ints, Ints], strength: Points) -> tuple[Ints, Ints, Points, Points]:
+    """Row and column of each point, and where the rows and columns lie."""
+    block, label = _components(len(flat), links, flat)
+    ids, size = np.unique(block, return_counts=True)
+    order = ids[np.argsort(-size, kind="stable")]
+    groups = [np.flatnonzero(block == i) for i in order]
+    lines = [_lines(flat[:, axis], label[:, axis], groups) for axis in (0, 1)]
+    column, row = lines[0][0], lines[1][0]
+    off = (column < 0) | (row < 0)
+    # one core to a crossing: the nearest stays
+    place = np.stack([lines[0][1][column], lines[1][1][row]], axis=1)
+    miss = np.hypot(*(flat - place).T) - 0.3 * strength
+    taken: set[tuple[int, int]] = set()
+    for i in np.argsort(miss, kind="stable"):
+        cell = (int(row[i]), int(column[i]))
+        if off[i] or cell in taken:
+            off[i] = True
+        else:
+            taken.add(cell)
+    row, column = np.where(off, -1, row), np.where(off, -1, column)
+    row, column = _trim(row, column, lines[1][1], lines[0][1])
+    row, rows = _number(row, lines[1][1], column)
+    column, columns = _number(column, lines[0][1], row)
+    return row, column, rows, columns
+
+
+def _lines(value: Points, label: Ints, groups: list[Ints]) -> tuple[Ints, Points]:
+    """Put the lines (rows or columns) of all blocks on one axis.
+
+    Returns
+    -------
+    line : ndarray of int, shape (n,)
+        Index of the line of each point; -1 for a lone point that fits none.
+    place : ndarray of float
+        Where each line lies, ascending.
+    """
+    places: list[float] = []
+    weights: list[float] = []
+    members: list[list[int]] = []
+    for group in groups:
+        names = np.unique(label[group])
+        own = [group[label[group] == n] for n in names]
+        at = np.array([np.median(value[m]) for m in own])
+        if places:
+            known = np.array(places)
+            gap = at - known[np.argmin(np.abs(at[:, None] - known), axis=1)]
+            near = np.abs(gap) < 0.75
+            # blocks shifted against each other move as one: the shift is a mean on the circle of one pitch
+            turn = np.angle(np.mean(np.exp(2j * np.pi * gap[near]))) / (2 * np.pi) if near.any() else 0.0
+        else:
+            known, turn = np.empty(0), 0.0
+        for m, a in zip(own, at, strict=True):
+            distance = np.abs(known - (a - turn))
+            best = int(np.argmin(distance)) if len(known) else -1
+            if best >= 0 and distance[best] < _SAME:
+                members[best].extend(m)
+                if len(group) > 1:
+                    total = weights[best] + len(m)
+                    places[best] += (a - places[best]) * len(m) / total
+                    weights[best] = total
+            else:
+                places.append(float(a))
+                weights.append(float(len(m)))
+                members.append(list(m))
+    line = np.full(len(value), -1)
+    order = np.argsort(places, kind="stable")
+    for new, old in enumerate(order):
+        line[members[old]] = new
+    return line, np.array(places)[order]
+
+
+def _trim(row: Ints, column: Ints, rows: Points, columns: Points) -> tuple[Ints, Ints]:
+    """Take small groups at the border off the grid: orientation and control cores."""
+    row, column = row.copy(), column.copy()
+    total = max(1, int((row >= 0).sum()))
+    small = max(4, round(0.03 * total))
+    for _ in range(4):
+        changed = False
+        for index, place in ((row, rows), (column, columns)):
+            for flip in (False, True):
+                used = np.unique(index[index >= 0])[:: -1 if flip else 1]
+                if len(used) < 3:
+                    continue
+                counts = [int((index == n).sum()) for n in used]
+                full = max(counts)
+                beyond = 0
+                for n in range(min(4, len(used) - 2)):
+                    beyond += counts[n]
+                    gap = abs(place[used[n + 1]] - place[used[n]])
+                    dense = counts[n + 1] > 0.5 * full
+                    lone = beyond == 1 and full >= 5
+                    if dense and (lone or (beyond <= small and gap > 2.3)):
+                        gone = np.isin(index, used[: n + 1])
+                        row[gone] = column[gone] = -1
+                        changed = True
+                        break
+        if not changed:
+            break
+    return row, column
+
+
+def _number(line: Ints, place: Points, other: Ints) -> tuple[Ints, Points]:
+    """Number the lines in use from 0; a gap in sparse surroundings holds lines without any core."""
+    used = np.unique(line[line >= 0])
+    if len(used) == 0:
+        return line, np.empty(0)
+    counts = np.array([(line == n).sum() for n in used])
+    span = max(1, len(np.unique(other[other >= 0])))
+    places = [float(place[used[0]])]
+    number = {int(used[0]): 0}
+    for k in range(1, len(used)):
+        gap = float(place[used[k]] - place[used[k - 1]])
+        empty = max(0, round(gap) - 1)
+        full = max(counts[k], counts[k - 1]) / span
+        # how likely all cores of a line are gone, when so many are gone beside it
+        if empty and (1 - full) ** span < 0.01:
+            empty = 0
+        start = places[-1]
+        places.extend(start + gap * (i + 1) / (empty + 1) for i in range(empty + 1))
+        number[int(used[k])] = len(places) - 1
+    return np.array([number.get(int(n), -1) for n in line]), np.array(places)

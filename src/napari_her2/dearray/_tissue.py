@@ -1,0 +1,128 @@
+"""What on the overview is tissue: optical density over the slide's own glass."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+__all__ = ["tissue_map", "white_point"]
+
+Map = npt.NDArray[np.float32]
+
+#: Darker than this in every channel: not scanned, or the frame of the holder.
+_BLACK = 28
+#: Optical density (sum of channels) at which a pixel is half tissue: this many times the noise, within these bounds.
+_NOISE_FACTOR, _LEAST, _MOST = 4.0, 0.02, 0.05
+#: Above this density grain is not asked for; below it, tissue deviates by more than this share of its density.
+_SURE, _GRAIN = 0.04, 0.03
+
+
+def white_point(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Colour of the glass: the middle of the commonest brightness.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (y, x, 3)
+
+    Returns
+    -------
+    ndarray of float64, shape (3,)
+        One value between 1 and 255 per channel.
+    """
+    pixels = picture.reshape(-1, 3)
+    # every k-th pixel is enough for a histogram, and k is odd so that it does not follow the columns
+    pixels = pixels[:: max(1, len(pixels) // 400_000) | 1]
+    scanned = pixels[pixels.max(axis=1) > _BLACK]
+    painted = (scanned == 255).all(axis=1)
+    for chosen in (scanned[~painted], scanned):
+        if len(chosen) == 0:
+            continue
+        light = chosen.mean(axis=1)
+        counts = np.bincount(light.astype(int), minlength=256)
+        counts = np.convolve(counts, np.ones(5), mode="same")
+        peak = int(np.argmax(counts[128:])) + 128
+        # scanners paint what they skip pure white; the glass is a narrow peak of its own beside it
+        if counts[peak] > 0.3 * len(chosen) or painted.mean() < 0.05:
+            near = chosen[np.abs(light - peak - 0.5) <= 3]
+            return np.maximum(1.0, np.median(near, axis=0)) if len(near) else np.full(3, 255.0)
+    return np.full(3, 255.0)
+
+
+def tissue_map(picture: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
+    """Softly masked tissue, and the density it comes from.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (y, x, 3)
+
+    Returns
+    -------
+    mask : ndarray of float32, shape (y, x)
+        0 glass to 1 tissue.
+    density : ndarray of float32, shape (y, x)
+        Optical density ``-log10(I / white)`` summed over the channels, background taken off.
+    """
+    white = white_point(picture)
+    table = -np.log10(np.maximum(np.arange(256.0), 1.0)[:, None] / white[None])
+    density = np.zeros(picture.shape[:2], np.float32)
+    for channel in range(3):
+        density += table[:, channel].astype(np.float32)[picture[..., channel]]
+    black = picture.max(axis=2) <= _BLACK
+    if black.any():
+        density[_frame(black)] = 0
+    density = ndimage.gaussian_filter(density, 1.0)
+    density -= _background(density)
+    below = density[density < 0]
+    noise = float(np.sqrt(np.mean(np.square(below)))) if below.size else 0.0
+    half = min(_MOST, max(_LEAST, _NOISE_FACTOR * noise))
+    mask = np.clip(density / half - 0.5, 0, 1).astype(np.float32)
+    return mask * _grain(density, mask), density
+
+
+def _grain(density: Map, mask: Map) -> Map:
+    """0 where a pale area is too smooth for tissue (a stain, a wet spot, an emptied punch), else 1.
+
+    Tissue is grainy: its local deviation is a tenth of its density or more. Where even the dark areas of a slide
+    are smooth, as in a drawing, grain says nothing and everything passes.
+    """
+    fine = density - ndimage.uniform_filter(density, 7)
+    deviation = np.sqrt(ndimage.uniform_filter(fine * fine, 9))
+    ratio = deviation / np.maximum(density, np.float32(0.01))
+    dark = ratio[(mask > 0.9) & (density > _SURE)][::7]
+    if dark.size < 50 or float(np.median(dark)) < 2 * _GRAIN:
+        return np.ones_like(mask)
+    pale = np.clip((2 * _SURE - density) / _SURE, 0, 1)
+    return 1 - pale * np.clip(2 - ratio / np.float32(_GRAIN), 0, 1)
+
+
+def _frame(black: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Black areas that touch the border of the picture: never scanned."""
+    labels, _ = ndimage.label(black)
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    outside: npt.NDArray[np.bool_] = ndimage.binary_dilation(np.isin(labels, border[border > 0]), iterations=2)
+    return outside
+
+
+def _background(density: Map) -> Map:
+    """Slow change of the glass over the slide: a quadratic surface through the palest pixels."""
+    h, w = density.shape
+    step = max(1, int(np.sqrt(h * w / 20_000)))
+    y, x = np.mgrid[0:h:step, 0:w:step]
+    z = density[::step, ::step].ravel().astype(np.float64)
+
+    def terms(v: npt.NDArray[np.float64], u: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+        return [np.ones_like(u + v), u + 0 * v, v + 0 * u, u * u + 0 * v, u * v, v * v + 0 * u]
+
+    a = np.stack([t.ravel() for t in terms(y / h - 0.5, x / w - 0.5)], axis=1)
+    fit = np.zeros(6)
+    for _ in range(5):
+        rest = z - a @ fit
+        below = rest[rest < 0]
+        sigma = max(0.003, float(np.sqrt(np.mean(below**2))) if below.size else 0.0)
+        glass = (rest < 2 * sigma) & (rest > -0.15)
+        if glass.sum() < 60:
+            break
+        fit = np.linalg.lstsq(a[glass], z[glass], rcond=None)[0]
+    rows, columns = np.arange(h)[:, None] / h - 0.5, np.arange(w)[None] / w - 0.5
+    return sum(c * t for c, t in zip(fit, terms(rows, columns), strict=True)).astype(np.float32)  # type: ignore
