@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import math
 import os
+import uuid
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_her2.cores import CoreState, core_name
 from napari_her2.errors import OutputError, SlideError
-from napari_her2.scores import SCORES
 from napari_her2.slide_files import image_stem
 from napari_her2.training.artefacts import add_dust
 from napari_her2.training.fields import smooth_noise
 from napari_her2.training.render import Scanner, render
-from napari_her2.training.staining import Laboratory, score_of_percent
+from napari_her2.training.staining import Laboratory
 from napari_her2.training.stroma import Canvas
 from napari_her2.training.tissue import Tissue, make_core
 
@@ -69,7 +70,7 @@ def write_sample_slide(
     core_um: float = 600.0,
     pitch_um: float = 800.0,
     mpp: float = 0.5,
-    quality: int = 80,
+    quality: int = 72,
     overwrite: bool = False,
 ) -> Path:
     """Write a generated TMA slide as a tiled pyramidal JPEG OME-TIFF, and its truth as a table beside it.
@@ -113,8 +114,8 @@ def write_sample_slide(
     height, width = (math.ceil((n * pitch_um + 0.4 * pitch_um) / mpp) for n in (rows, columns))
     if rows < 1 or columns < 1 or not 0.2 <= mpp <= 1 or core_um > 0.9 * pitch_um or max(height, width) > MAX_SIDE:
         raise OutputError(
-            f"A sample slide of {rows} x {columns} cores of {core_um:g} µm every {pitch_um:g} µm at {mpp:g} µm per pixel "
-            "cannot be drawn: use 0.2 to 1 µm per pixel, cores at most 0.9 of their distance, and at most "
+            f"A sample slide of {rows} x {columns} cores of {core_um:g} µm every {pitch_um:g} µm at {mpp:g} µm "
+            "per pixel cannot be drawn: use 0.2 to 1 µm per pixel, cores at most 0.9 of their distance, and at most "
             f"{MAX_SIDE} pixels a side."
         )
     rng = np.random.default_rng((seed, rows, columns))
@@ -123,7 +124,7 @@ def write_sample_slide(
     part, truth_part = (file.with_name(f".{file.name}.part") for file in (path, truth))
     try:
         try:
-            _write_pyramid(part, pixels, mpp, quality)
+            _write_pyramid(part, pixels, mpp, quality, seed)
             with truth_part.open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, TRUTH_COLUMNS)
                 writer.writeheader()
@@ -195,8 +196,7 @@ def _draw(
             _lay(pixels, render(tissue, scanner, own), place.y, place.x, scanner)
         records.append(record)
     for _ in range(round(shape[0] * shape[1] * mpp**2 / 4e5)):
-        side = 80
-        speck = _speck(rng, side, mpp)
+        speck = _speck(rng, round(70 / mpp), mpp)
         _lay(pixels, render(speck, scanner, rng), rng.uniform(0, shape[0]), rng.uniform(0, shape[1]), scanner)
     for y in range(0, shape[0], 512):  # camera noise, strip by strip for the sake of memory
         strip = pixels[y : y + 512]
@@ -242,7 +242,7 @@ def _speck(rng: np.random.Generator, side: int, mpp: float) -> Tissue:
     return Tissue(canvas.hematoxylin, canvas.dab, np.zeros(shape, np.uint8), mpp)
 
 
-def _write_pyramid(path: Path, pixels: RGB, mpp: float, quality: int) -> None:
+def _write_pyramid(path: Path, pixels: RGB, mpp: float, quality: int, seed: int) -> None:
     """Tiled JPEG OME-TIFF with the smaller levels as SubIFDs, down to about a thousand pixels."""
     import tifffile
 
@@ -250,11 +250,11 @@ def _write_pyramid(path: Path, pixels: RGB, mpp: float, quality: int) -> None:
     while max(levels[-1].shape[:2]) > 1200:
         big = levels[-1]
         even = big[: big.shape[0] // 2 * 2, : big.shape[1] // 2 * 2]
-        total = sum(even[i::2, j::2].astype(np.uint16) for i in (0, 1) for j in (0, 1))
-        levels.append(((total + 2) // 4).astype(np.uint8))
-    options = {
+        quarters = np.stack([even[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+        levels.append(((quarters.sum(axis=0, dtype=np.uint16) + 2) // 4).astype(np.uint8))
+    options: dict[str, Any] = {
         "tile": (256, 256),
-        "photometric": "ycbcr",
+        "photometric": "rgb",
         "compression": "jpeg",
         "compressionargs": {"level": quality},
         "subsampling": (2, 2),
@@ -262,6 +262,8 @@ def _write_pyramid(path: Path, pixels: RGB, mpp: float, quality: int) -> None:
     metadata = {
         "axes": "YXS",
         "Name": image_stem(path.name.removeprefix(".").removesuffix(".part")),
+        # tifffile would draw one from the clock: the same slide shall be the same file
+        "UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"napari-her2/sample/{seed}/{pixels.shape}")),
         "PhysicalSizeX": mpp,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": mpp,

@@ -70,7 +70,7 @@ def add_dust(rng: np.random.Generator, canvas: Canvas, count: int) -> None:
         yy, xx = np.ogrid[y0 : min(shape[0], row + reach), x0 : min(shape[1], column + reach)]
         stretch = rng.uniform(0.4, 1)
         far = np.hypot(yy - row, (xx - column) * stretch) / radius + 0.15 * canvas.ragged[part]
-        stamp = (amount / (1 + np.exp(np.clip((far - 1) * (4 if pale else 9), -30, 30)))).astype(np.float32)
+        stamp = (amount / (1 + np.exp(np.clip((far - 1) * (6 if pale else 9), -30, 30)))).astype(np.float32)
         canvas.hematoxylin[part] += stamp
         canvas.dab[part] += np.float32(0.85) * stamp
 

@@ -152,7 +152,7 @@ def _make(
         levels[counted] = cell_levels(rng, percent, regional[counted].astype(float), rng.uniform(0.2, 0.9))
     stain = draw_stain(rng, levels, layout.columnar, lab)
     paint_stroma(rng, canvas, layout, tissue & ~epithelium & (apical > 0), stain.blue, stain.background, lab.dirt)
-    _lumen_content(rng, canvas, layout, tissue & (apical <= 0), stain)
+    _lumen_content(rng, canvas, layout, tissue & (apical <= 0), stain, lab.dirt)
     classes = np.zeros(shape, np.uint8)
     if epithelium.any() and counted.any():
         power = rng.uniform(0, 0.10) * cell_um**2 * rng.standard_normal(len(layout.points))
@@ -252,7 +252,12 @@ def _thick_section(
 
 
 def _lumen_content(
-    rng: np.random.Generator, canvas: Canvas, layout: Layout, lumen: npt.NDArray[np.bool_], stain: CellStain
+    rng: np.random.Generator,
+    canvas: Canvas,
+    layout: Layout,
+    lumen: npt.NDArray[np.bool_],
+    stain: CellStain,
+    dirt: float,
 ) -> None:
     """Nothing, mucus, debris with brown in it, or the dead centre of a comedo nest."""
     at = np.flatnonzero(lumen)
@@ -266,11 +271,11 @@ def _lumen_content(
         canvas.hematoxylin.ravel()[at] = amount
     elif content != "empty":
         full = np.clip(3 * (patch + rng.uniform(-0.6, 1.5)), 0, 1)
-        grain = np.clip(0.5 + 0.35 * fine + 0.4 * ragged, 0, 2)
-        canvas.grey(at, (rng.uniform(0.03, 0.13) * full * grain).astype(np.float32))
+        grain = np.clip(0.8 + 0.25 * fine + 0.35 * ragged, 0, 2)
+        canvas.grey(at, (rng.uniform(0.02, 0.08) * full * grain).astype(np.float32))
         dust = (ragged + 0.4 * fine > 1.9) & (full > 0.5)
         canvas.hematoxylin.ravel()[at] += np.where(dust, 0.8 * stain.blue, 0).astype(np.float32)
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 * dirt:
             canvas.dab.ravel()[at] += (rng.uniform(0.03, 0.3) * full * grain).astype(np.float32)
 
 
