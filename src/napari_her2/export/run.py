@@ -99,4 +99,6 @@ def _versions() -> dict[str, str]:
 
 def write_record(path: Path, run: Run) -> None:
     """Write `record` as JSON."""
-    path.write_text(json.dumps(record(run), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    # numpy scalars become what they hold
+    text = json.dumps(record(run), indent=2, ensure_ascii=False, allow_nan=False, default=lambda value: value.item())
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,152 @@
+"""The command line: ``napari-her2 ...``. Commands import what they need when they run, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from napari_her2 import __version__
+from napari_her2.errors import HER2Error
+
+__all__ = ["app", "main"]
+
+RESEARCH_USE = "Research use only, not for diagnosis."
+_WORK, _BESIDE = "Work on slides", "Beside the work"
+
+
+class _Group(TyperGroup):
+    """Says what the user can mend in one sentence, and ends with exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HER2Error as error:
+            typer.echo(f"napari-her2: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=f"Find and score the HER2 cores of tissue microarray slides. {RESEARCH_USE}",
+    epilog="Exit codes: 0 all right; 1 nothing done, for the reason given; 2 wrong usage; "
+    "3 some images or cores failed, the rest is written; 130 stopped by Ctrl-C, finished cores are written.",
+)
+
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Slides: SVS, NDPI, SCN, BIF, (OME-)TIFF, PNG.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if need be.")]
+PixelSize = Annotated[
+    float | None, typer.Option(metavar="UM", help="Pixel size in µm, when the file does not say it or says it wrongly.")
+]
+CoreDiameter = Annotated[
+    float | None, typer.Option(metavar="UM", min=1, help="Core diameter in µm; found when not given.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Seed = Annotated[int, typer.Option(min=0, help="Another seed draws other patches.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"napari-her2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=_WORK)
+def dearray(
+    images: Images,
+    output: Folder,
+    pixel_size: PixelSize = None,
+    core_diameter: CoreDiameter = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find and name the cores of slides, without scoring them."""
+    from napari_her2.cli.work import Options, work
+
+    work(images, output, Options(pixel_size=pixel_size, core_diameter=core_diameter, overwrite=overwrite))
+
+
+@app.command(rich_help_panel=_WORK)
+def score(
+    images: Images,
+    output: Folder,
+    cores: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take the cores from this cores.csv or cores.geojson.")
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="NAMES", help='Score these cores only, such as "A-*,B-3".')
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See: napari-her2 models.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.")] = "auto",
+    single_core: Annotated[bool, typer.Option("--single-core", help="Each image is one core.")] = False,
+    pixel_size: PixelSize = None,
+    core_diameter: CoreDiameter = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the cores of slides and score them: tables, heatmap and report into one folder."""
+    from napari_her2.cli.work import Options, work
+    from napari_her2.engine import DEVICES
+    from napari_her2.models import DEFAULT_MODEL, load_model
+
+    if device not in DEVICES:
+        raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}.", param_hint="--device")
+    if cores is not None and (single_core or len(images) > 1):
+        sentence = "it holds the cores of one slide: name one IMAGE, without --single-core."
+        raise typer.BadParameter(sentence, param_hint="--cores")
+    options = Options(pixel_size, core_diameter, cores, select, single_core, device, seed, overwrite)
+    work(images, output, options, load_model(model or DEFAULT_MODEL))
+
+
+@app.command(rich_help_panel=_BESIDE)
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR")] = Path("napari-her2-demo"),
+    no_viewer: Annotated[bool, typer.Option("--no-viewer", help="Write the results even with a display.")] = False,
+) -> None:
+    """Open the viewer on the sample slide, cores found and scored; without a display, write the results."""
+    from napari_her2.cli.other import run_demo
+
+    run_demo(output, no_viewer)
+
+
+@app.command(rich_help_panel=_BESIDE)
+def models(name: Annotated[str | None, typer.Argument(metavar="[NAME|FILE]")] = None) -> None:
+    """List the installed models, or show the card of one and check that its files are unchanged."""
+    from napari_her2.cli.other import list_models, show_model
+
+    list_models() if name is None else show_model(name)
+
+
+@app.command(rich_help_panel=_BESIDE)
+def sample(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("tma.ome.tif"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another slide.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a generated sample slide with its truth."""
+    from napari_her2.cli.other import write_sample
+
+    write_sample(output, seed, overwrite)
+
+
+def main() -> None:
+    """Entry point of the command ``napari-her2``."""
+    for stream in (sys.stdout, sys.stderr):
+        # a pipe on Windows may not know the µ
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app(prog_name="napari-her2")
