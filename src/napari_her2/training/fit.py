@@ -41,12 +41,15 @@ class FitParams:
         the whole tile.
     rate : float
         Peak learning rate of the head; the encoder, which starts from ImageNet, takes a quarter.
+    frozen : int
+        Blocks of the encoder, from the input on, that keep their ImageNet weights: half the time of a step.
     seed : int
     """
 
-    steps: int = 1500
-    tiles: int = 6
-    crop: int = 320
+    steps: int = 600
+    tiles: int = 4
+    crop: int = 256
+    frozen: int = 2
     rate: float = 2e-3
     seed: int = 0
 
@@ -145,7 +148,9 @@ def fit(
         Mean loss over each 50 steps, nats a place.
     """
     network.to(device)
-    encoder = list(network.encoder.parameters())
+    for module in (network.encoder.conv_stem, network.encoder.bn1, *network.encoder.blocks[: params.frozen]):
+        module.requires_grad_(False)
+    encoder = [p for p in network.encoder.parameters() if p.requires_grad]
     groups = [{"params": encoder, "lr": params.rate / 4}, {"params": network.head.parameters(), "lr": params.rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
