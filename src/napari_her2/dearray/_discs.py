@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
-__all__ = ["common_radius", "pick", "ring_response"]
+__all__ = ["common_radius", "disc_mean", "disc_worth", "pick", "ring_response"]
 
 Map = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
@@ -16,22 +16,31 @@ Points = npt.NDArray[np.float64]
 _RING = 1.3
 #: Radii tried at each size of the picture; below the first a disc is too small to see.
 _RADII = 4.0 * 2 ** (np.arange(8) / 8)
+#: Longest side of the picture that is searched for discs of any size.
+_SEARCH = 1100
 
 
 def _kernel(radius: float, shape: tuple[int, int], ring: float = _RING) -> npt.NDArray[np.complex64]:
-    """Transform of (mean over a disc) - (mean over the ring around it), centred on pixel (0, 0)."""
+    """Transform of (mean over a disc) - (mean over the ring around it), centred on pixel (0, 0); no ring if it is 1."""
     reach = int(np.ceil(radius * ring)) + 1
     grid = np.arange(-reach, reach + 1)
     distance = np.hypot(grid[:, None], grid[None])
     disc = np.clip(radius + 0.5 - distance, 0, 1)
     outer = np.clip(radius * ring + 0.5 - distance, 0, 1) - disc
-    patch = disc / disc.sum() - outer / outer.sum()
+    patch = disc / disc.sum()
+    if ring > 1:
+        patch -= outer / outer.sum()
     whole = np.zeros(shape, np.float32)
     whole[: 2 * reach + 1, : 2 * reach + 1] = patch
     return fft.rfft2(np.roll(whole, (-reach, -reach), (0, 1)))  # type: ignore[no-any-return]
 
 
-def ring_response(mask: Map, radii: npt.ArrayLike) -> list[Map]:
+def disc_mean(mask: Map, radius: float) -> Map:
+    """Mean of the mask within the disc around each pixel; shape of the mask."""
+    return ring_response(mask, [radius], ring=1.0)[0]
+
+
+def ring_response(mask: Map, radii: npt.ArrayLike, ring: float = _RING) -> list[Map]:
     """For each radius: mean of the mask within the disc around each pixel, less the mean in the ring around that.
 
     Parameters
@@ -39,6 +48,8 @@ def ring_response(mask: Map, radii: npt.ArrayLike) -> list[Map]:
     mask : ndarray of float32, shape (y, x)
     radii : sequence of float
         In pixels.
+    ring : float
+        Outer radius of the ring, in radii.
 
     Returns
     -------
@@ -50,7 +61,7 @@ def ring_response(mask: Map, radii: npt.ArrayLike) -> list[Map]:
     h, w = mask.shape
     shape = (fft.next_fast_len(h + reach, real=True), fft.next_fast_len(w + reach, real=True))
     spectrum = fft.rfft2(mask, shape)
-    return [fft.irfft2(spectrum * _kernel(r, shape), shape)[:h, :w] for r in radii]
+    return [fft.irfft2(spectrum * _kernel(r, shape, ring), shape)[:h, :w] for r in radii]
 
 
 def pick(response: Map, radius: float, least: float, apart: float = 1.5) -> tuple[Points, npt.NDArray[np.float64]]:
@@ -77,36 +88,43 @@ def pick(response: Map, radius: float, least: float, apart: float = 1.5) -> tupl
     return points[alive], values[alive]
 
 
+def disc_worth(mask: Map, radii: npt.ArrayLike) -> list[float]:
+    """How much of the tissue separate discs of each radius explain, in pixels.
+
+    Discs are laid greedily where the ring response is highest; the worth is the sum of ``response**2 * area``. Where
+    the tissue is discs of radius r, it is ``r**4 / R**2`` for R above r, and falls at once for R below.
+    """
+    radii = np.atleast_1d(np.asarray(radii, float))
+    return [
+        float(np.sum(pick(response, r, 0.25, apart=1.7)[1] ** 2)) * np.pi * r**2
+        for r, response in zip(radii, ring_response(mask, radii), strict=True)
+    ]
+
+
 def common_radius(mask: Map) -> float:
     """Radius that explains most of the tissue as separate discs, in pixels of the map.
-
-    At each radius discs are laid greedily where the ring response is highest; a radius is worth the sum of
-    ``response**2 * area``. For discs of radius r this is r**4 / R**2 above r and falls at once below it.
 
     Returns
     -------
     float
         0.0 when nothing looks like a disc.
     """
-    sizes: list[float] = []
     worths: list[float] = []
-    scale = 1
-    picture = mask
+    scale, picture = 1, mask
+    while max(picture.shape) > _SEARCH:
+        scale, picture = 2 * scale, _halve(picture)
+    first = scale * _RADII[0]
     while min(picture.shape) > 3 * _RADII[0]:
-        for r, response in zip(_RADII, ring_response(picture, _RADII), strict=True):
-            _, values = pick(response, r, 0.25, apart=1.7)
-            sizes.append(r * scale)
-            worths.append(float(np.sum(values**2)) * (r * scale) ** 2)
-        picture = _halve(picture)
-        scale *= 2
+        worths += [w * scale**2 for w in disc_worth(picture, _RADII)]
+        scale, picture = 2 * scale, _halve(picture)
     if not worths or max(worths) == 0:
         return 0.0
     top = int(np.argmax(worths))
-    if not 0 < top < len(worths) - 1:
-        return sizes[top]
-    # a parabola through the three best, in steps of the radius
-    before, here, after = worths[top - 1 : top + 2]
-    return float(sizes[top] * (sizes[1] / sizes[0]) ** (0.5 * (before - after) / (before - 2 * here + after)))
+    step = float(top)
+    if 0 < top < len(worths) - 1:
+        before, here, after = worths[top - 1 : top + 2]
+        step += 0.5 * (before - after) / (before - 2 * here + after)
+    return float(first * 2 ** (step / len(_RADII)))
 
 
 def _halve(picture: Map) -> Map:

@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 _TOLERANCE = 0.33
 #: A row or column further off than this (in pitches) is another one.
 _SAME = 0.45
+#: A few points make a row or column of their own only this far (in pitches) from the next.
+_APART = 0.72
 
 
 @dataclass(frozen=True)
@@ -309,6 +311,8 @@ def _lines(value: Points, label: Ints, groups: list[Ints]) -> tuple[Ints, Points
         for m, a in zip(own, at, strict=True):
             distance = np.abs(known - (a - turn))
             best = int(np.argmin(distance)) if len(known) else -1
+            if best >= 0 and _SAME <= distance[best] < _APART and len(group) < 3:
+                continue  # between two lines, and too few to be a line of their own
             if best >= 0 and distance[best] < _SAME:
                 members[best].extend(m)
                 if len(group) > 1:

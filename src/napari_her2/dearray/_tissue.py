@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["tissue_map", "white_point"]
+__all__ = ["Tissue", "border_pieces", "find_tissue", "white_point"]
 
 Map = npt.NDArray[np.float32]
 
@@ -49,19 +51,38 @@ def white_point(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return np.full(3, 255.0)
 
 
-def tissue_map(picture: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
-    """Softly masked tissue, and the density it comes from.
+@dataclass(frozen=True)
+class Tissue:
+    """Tissue on an overview.
+
+    Attributes
+    ----------
+    mask : ndarray of float32, shape (y, x)
+        0 glass to 1 tissue, soft in between.
+    density : ndarray of float32, shape (y, x)
+        Optical density ``-log10(I / white)`` summed over the channels, background taken off, lightly blurred.
+    grain : ndarray of float32, shape (y, x)
+        Local deviation of the density, as a share of it.
+    usual_grain : float
+        Middle grain of the dark tissue; 0 where the slide is smooth throughout and grain tells nothing.
+    """
+
+    mask: Map
+    density: Map
+    grain: Map
+    usual_grain: float
+
+    def without(self, area: npt.NDArray[np.bool_]) -> Tissue:
+        """The same with an area called glass."""
+        return replace(self, mask=np.where(area, np.float32(0), self.mask))
+
+
+def find_tissue(picture: npt.NDArray[np.uint8]) -> Tissue:
+    """Tell tissue from glass.
 
     Parameters
     ----------
     picture : ndarray of uint8, shape (y, x, 3)
-
-    Returns
-    -------
-    mask : ndarray of float32, shape (y, x)
-        0 glass to 1 tissue.
-    density : ndarray of float32, shape (y, x)
-        Optical density ``-log10(I / white)`` summed over the channels, background taken off.
     """
     white = white_point(picture)
     table = -np.log10(np.maximum(np.arange(256.0), 1.0)[:, None] / white[None])
@@ -70,38 +91,39 @@ def tissue_map(picture: npt.NDArray[np.uint8]) -> tuple[Map, Map]:
         density += table[:, channel].astype(np.float32)[picture[..., channel]]
     black = picture.max(axis=2) <= _BLACK
     if black.any():
-        density[_frame(black)] = 0
+        density[border_pieces(black, 0)] = 0
     density = ndimage.gaussian_filter(density, 1.0)
     density -= _background(density)
     below = density[density < 0]
     noise = float(np.sqrt(np.mean(np.square(below)))) if below.size else 0.0
     half = min(_MOST, max(_LEAST, _NOISE_FACTOR * noise))
     mask = np.clip(density / half - 0.5, 0, 1).astype(np.float32)
-    return mask * _grain(density, mask), density
-
-
-def _grain(density: Map, mask: Map) -> Map:
-    """0 where a pale area is too smooth for tissue (a stain, a wet spot, an emptied punch), else 1.
-
-    Tissue is grainy: its local deviation is a tenth of its density or more. Where even the dark areas of a slide
-    are smooth, as in a drawing, grain says nothing and everything passes.
-    """
     fine = density - ndimage.uniform_filter(density, 7)
-    deviation = np.sqrt(ndimage.uniform_filter(fine * fine, 9))
-    ratio = deviation / np.maximum(density, np.float32(0.01))
-    dark = ratio[(mask > 0.9) & (density > _SURE)][::7]
-    if dark.size < 50 or float(np.median(dark)) < 2 * _GRAIN:
-        return np.ones_like(mask)
+    grain = np.sqrt(np.maximum(ndimage.uniform_filter(fine * fine, 9), 0)) / np.maximum(density, np.float32(0.01))
+    dark = grain[(mask > 0.9) & (density > _SURE)][::7]
+    usual = float(np.median(dark)) if dark.size > 50 else 0.0
+    if usual < 3 * _GRAIN:
+        return Tissue(mask, density, grain, 0.0)
+    # pale and smooth is a stain, a wet spot or an emptied punch; tissue deviates by a tenth of its density and more
     pale = np.clip((2 * _SURE - density) / _SURE, 0, 1)
-    return 1 - pale * np.clip(2 - ratio / np.float32(_GRAIN), 0, 1)
+    mask *= 1 - pale * np.clip(2 - grain / np.float32(_GRAIN), 0, 1)
+    return Tissue(mask, density, grain, usual)
 
 
-def _frame(black: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Black areas that touch the border of the picture: never scanned."""
-    labels, _ = ndimage.label(black)
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    outside: npt.NDArray[np.bool_] = ndimage.binary_dilation(np.isin(labels, border[border > 0]), iterations=2)
-    return outside
+def border_pieces(area: npt.NDArray[np.bool_], length: float) -> npt.NDArray[np.bool_]:
+    """Connected pieces of an area that lie along the border of the picture for more than `length` pixels."""
+    labels, count = ndimage.label(area)
+    out = np.zeros(area.shape, bool)
+    if count == 0:
+        return out
+    run = np.zeros(count + 1, int)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        run = np.maximum(run, np.bincount(side, minlength=count + 1))
+    run[0] = 0
+    far = run > length
+    if far.any():
+        out = ndimage.binary_dilation(far[labels], iterations=2)
+    return out
 
 
 def _background(density: Map) -> Map:
