@@ -1,0 +1,57 @@
+"""Writing a model folder: safetensors with its header, and the same network as ONNX."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from napari_her2.files import writing
+from napari_her2.models import ScoringModel, model_header, tensors_sha256
+from napari_her2.networks import PlaceNetwork
+
+__all__ = ["save_model"]
+
+
+def save_model(model: ScoringModel, network: PlaceNetwork, folder: Path) -> ScoringModel:
+    """Write ``model.safetensors`` and ``model.onnx`` into a folder, replacing what is there.
+
+    Returns
+    -------
+    ScoringModel
+        With its checksums and its folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    network = network.eval().cpu()
+    with writing(folder / "model.onnx", overwrite=True) as temporary:
+        _export(network, model.spec.patch, temporary)
+        onnx_sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    # the checksum of the tensors stands in the header, which does not count in it: write twice
+    with writing(folder / "model.safetensors", overwrite=True) as temporary:
+        save_file(state, temporary)
+        model = replace(model, onnx_sha256=onnx_sha256, weights_sha256=tensors_sha256(temporary), folder=folder)
+        save_file(state, temporary, metadata=model_header(model))
+    return model
+
+
+def _export(network: PlaceNetwork, patch: int, path: Path) -> None:
+    example = torch.zeros((2, patch, patch, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("n", min=1, max=1024)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        torch.onnx.export(
+            network,
+            (example,),
+            path,
+            input_names=["pixels"],
+            output_names=["shares"],
+            dynamic_shapes={"pixels": {0: batch}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
