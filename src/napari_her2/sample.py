@@ -70,7 +70,7 @@ def write_sample_slide(
     core_um: float = 600.0,
     pitch_um: float = 800.0,
     mpp: float = 0.5,
-    quality: int = 72,
+    quality: int = 68,
     overwrite: bool = False,
 ) -> Path:
     """Write a generated TMA slide as a tiled pyramidal JPEG OME-TIFF, and its truth as a table beside it.
@@ -164,8 +164,8 @@ def _draw(
     rng: np.random.Generator, plan: list[_Plan], shape: tuple[int, int], seed: int, core_um: float, mpp: float
 ) -> tuple[RGB, list[dict[str, object]]]:
     """The slide's pixels and the rows of its truth table."""
-    lab = Laboratory(blue=0.21, brown=1.0, dirt=0.2)
-    scanner = replace(Scanner.reference(), noise=0.0, jpeg_quality=None)
+    lab = Laboratory(blue=0.21, brown=1.0, dirt=0.12)
+    scanner = replace(Scanner.reference(), blur_um=0.32, sharpen=0.6, noise=0.0, jpeg_quality=None)
     pixels = _glass(rng, shape, scanner)
     records: list[dict[str, object]] = []
     for place in plan:
@@ -200,7 +200,7 @@ def _draw(
         _lay(pixels, render(speck, scanner, rng), rng.uniform(0, shape[0]), rng.uniform(0, shape[1]), scanner)
     for y in range(0, shape[0], 512):  # camera noise, strip by strip for the sake of memory
         strip = pixels[y : y + 512]
-        noisy = strip + np.float32(0.7) * rng.standard_normal(strip.shape, dtype=np.float32) + np.float32(0.5)
+        noisy = strip + np.float32(0.5) * rng.standard_normal(strip.shape, dtype=np.float32) + np.float32(0.5)
         pixels[y : y + 512] = np.clip(noisy, 0, 255).astype(np.uint8)
     return pixels, records
 

@@ -158,7 +158,7 @@ def _restained(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, co
     cytoplasm = _smooth(ndimage.minimum_filter(_smooth(brown, 0.5, mpp), round(4 / mpp)), 2, mpp)
     line = np.maximum(brown - cytoplasm, 0)
     peak = _smooth(ndimage.maximum_filter(_smooth(line, 0.4, mpp), round(8 / mpp)), 4, mpp)
-    unit = np.clip(line / np.maximum(peak, 0.08), 0, 1.5)
+    unit = np.clip(line / np.maximum(peak, 0.08), 0, 1.15)
     places = _places(rng, epithelium, mpp)
     percent = draw_percent(rng, int(rng.integers(4)))
     levels = np.zeros(shape, np.float32)

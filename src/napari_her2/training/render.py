@@ -46,11 +46,11 @@ class Scanner:
         None: not compressed.
     """
 
-    h_vector: Vector = (0.655, 0.620, 0.432)
-    dab_vector: Vector = (0.330, 0.575, 0.749)
+    h_vector: Vector = (0.694, 0.607, 0.387)
+    dab_vector: Vector = (0.269, 0.568, 0.778)
     white: Vector = (242.0, 241.0, 248.0)
-    blur_um: float = 0.3
-    sharpen: float = 0.6
+    blur_um: float = 0.22
+    sharpen: float = 0.9
     noise: float = 0.8
     gamma: float = 1.0
     shade: float = 0.0

@@ -74,8 +74,8 @@ def paint_stroma(
     fat = np.zeros(shape, bool)
     if rng.random() < 0.12:
         fat = outside & (smooth_noise(rng, shape, 60 / canvas.mpp) > rng.uniform(0.0, 1.0))
-    tone = blue * rng.uniform(0.14, 0.42)
-    amount = np.where(outside, tone * density * (1 + 0.10 * canvas.fine), 0).astype(np.float32)
+    tone = blue * rng.uniform(0.16, 0.45)
+    amount = np.where(outside, tone * density * (1 + 0.22 * canvas.fine), 0).astype(np.float32)
     if fat.any():
         amount = np.where(fat, _fat(rng, canvas, fat, tone), amount)
     canvas.hematoxylin += amount
@@ -109,7 +109,8 @@ def _fibres(rng: np.random.Generator, canvas: Canvas, layout: Layout) -> FloatIm
     )
     bundle = np.repeat(np.repeat(bundle, 2, 0), 2, 1)[: shape[0], : shape[1]]
     patch = smooth_noise(rng, shape, 25 / mpp)
-    density = 0.8 + rng.uniform(0.25, 0.5) * fibre + 0.25 * bundle + 0.2 * patch
+    strands = np.exp(-((fibre / 0.45) ** 2))  # thin: where the texture changes sign
+    density = 0.5 + rng.uniform(0.15, 0.35) * fibre + rng.uniform(0.5, 1.3) * strands + 0.25 * bundle + 0.2 * patch
     torn = density - rng.uniform(-0.5, 0.3) - 0.25 * smooth_noise(rng, shape, 50 / mpp)
     if rng.random() < 0.5:  # a spongy web: strands around bubbles
         web = np.minimum(

@@ -137,7 +137,7 @@ def _make(
 ) -> Tissue:
     """Geometry, then stain, then mishaps; `inside` is the distance into tissue (µm), None for no glass."""
     lab = lab or Laboratory.random(rng)
-    cell_um = float(rng.uniform(8, 14))
+    cell_um = float(rng.uniform(6.5, 12.5))
     block = max(1, round(COARSE_UM / mpp))
     coarse = (-(-shape[0] // block), -(-shape[1] // block))
     scale = block * mpp / COARSE_UM
@@ -224,7 +224,7 @@ def _paint_tumour(
     blue, cover = paint_nuclei(cells, nuclei, canvas.y.ravel()[p], canvas.x.ravel()[p], fine, ragged, moulded=True)
     each = np.exp(rng.normal(0, 0.18, len(layout.points))).astype(np.float32)
     cloud = smooth_noise(rng, canvas.shape, 3.0 / canvas.mpp).ravel()[p]
-    pale = rng.uniform(0.10, 0.42) * each[cells.first] * (1 + 0.16 * fine + 0.16 * cloud)
+    pale = rng.uniform(0.10, 0.42) * each[cells.first] * (1 + 0.24 * fine + 0.18 * cloud)
     border = np.minimum(basal.ravel()[p], apical.ravel()[p])
     pale *= np.clip(0.35 + 0.65 * border, 0, 1)  # no knife cuts tissue at a pixel's edge
     canvas.hematoxylin.ravel()[p] = stain.blue * np.maximum(pale * (1 - cover) + blue, 0)
