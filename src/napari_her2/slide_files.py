@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,9 @@ def _open_tiff(path: Path) -> OpenedFile:
     try:
         series = _slide_series(tiff, path)
         levels = _rgb_levels(series, path)
-        arrays = tuple(_LazyLevel(series, i) for i in range(len(levels)))
+        handle = _Handle()
+        weakref.finalize(handle, tiff.close)
+        arrays = tuple(_LazyLevel(series, i, handle) for i in range(len(levels)))
         mpp, source = _pixel_size(tiff, levels[0])
     except SlideError:
         tiff.close()
@@ -147,15 +150,17 @@ def _open_tiff(path: Path) -> OpenedFile:
     return OpenedFile(image_stem(path), arrays, mpp, source)
 
 
+class _Handle:
+    """Stands for an open file: when the last level that holds it goes, the file is closed."""
+
+
 class _LazyLevel:
-    """One level of a TIFF pyramid: decoded where it is sliced, with y and x as its first two axes.
+    """One level of a TIFF pyramid: decoded where it is sliced, with y and x as its first two axes."""
 
-    The zarr store keeps the file open as long as a level lives.
-    """
-
-    def __init__(self, series: Any, index: int) -> None:
+    def __init__(self, series: Any, index: int, handle: _Handle) -> None:
         import zarr
 
+        self._handle = handle
         self._planar = series.levels[index].axes.startswith("S")
         array: Any = zarr.open(series.aszarr(level=index), mode="r")
         self._array = array
