@@ -79,7 +79,8 @@ class Heatmap:
         self.image.reshape(-1)[drawn] = (total[drawn] / norm[drawn]).astype(np.float32)
 
     def clear(self, score: CoreScore) -> None:
-        """Take one core off the heatmap."""
-        h, w = self.image.shape
-        y0, x0, y1, x1 = (int(v // self.stride) for v in score.core.box)
-        self.image[max(0, y0) : max(0, min(h, y1 + 1)), max(0, x0) : max(0, min(w, x1 + 1))] = np.nan
+        """Take one core off the heatmap: the squares whose centres lie in its disc, and a square around."""
+        core = score.core
+        i, j = np.ogrid[: self.image.shape[0], : self.image.shape[1]]
+        y, x = i * self.stride + self.offset - core.y, j * self.stride + self.offset - core.x
+        self.image[y**2 + x**2 <= (core.diameter / 2 + self.stride) ** 2] = np.nan
