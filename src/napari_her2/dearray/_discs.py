@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
-__all__ = ["common_radius", "disc_mean", "disc_worth", "pick", "ring_response"]
+__all__ = ["common_radius", "disc_kernel", "disc_mean", "disc_worth", "halve", "pick", "ring_response"]
 
 Map = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
@@ -17,10 +17,10 @@ _RING = 1.3
 #: Radii tried at each size of the picture; below the first a disc is too small to see.
 _RADII = 4.0 * 2 ** (np.arange(8) / 8)
 #: Longest side of the picture that is searched for discs of any size.
-_SEARCH = 1100
+_SEARCH = 800
 
 
-def _kernel(radius: float, shape: tuple[int, int], ring: float = _RING) -> npt.NDArray[np.complex64]:
+def disc_kernel(radius: float, shape: tuple[int, int], ring: float = _RING) -> npt.NDArray[np.complex64]:
     """Transform of (mean over a disc) - (mean over the ring around it), centred on pixel (0, 0); no ring if it is 1."""
     reach = int(np.ceil(radius * ring)) + 1
     grid = np.arange(-reach, reach + 1)
@@ -61,7 +61,7 @@ def ring_response(mask: Map, radii: npt.ArrayLike, ring: float = _RING) -> list[
     h, w = mask.shape
     shape = (fft.next_fast_len(h + reach, real=True), fft.next_fast_len(w + reach, real=True))
     spectrum = fft.rfft2(mask, shape)
-    return [fft.irfft2(spectrum * _kernel(r, shape, ring), shape)[:h, :w] for r in radii]
+    return [fft.irfft2(spectrum * disc_kernel(r, shape, ring), shape)[:h, :w] for r in radii]
 
 
 def pick(response: Map, radius: float, least: float, apart: float = 1.5) -> tuple[Points, npt.NDArray[np.float64]]:
@@ -112,11 +112,11 @@ def common_radius(mask: Map) -> float:
     worths: list[float] = []
     scale, picture = 1, mask
     while max(picture.shape) > _SEARCH:
-        scale, picture = 2 * scale, _halve(picture)
+        scale, picture = 2 * scale, halve(picture)
     first = scale * _RADII[0]
     while min(picture.shape) > 3 * _RADII[0]:
         worths += [w * scale**2 for w in disc_worth(picture, _RADII)]
-        scale, picture = 2 * scale, _halve(picture)
+        scale, picture = 2 * scale, halve(picture)
     if not worths or max(worths) == 0:
         return 0.0
     top = int(np.argmax(worths))
@@ -127,7 +127,8 @@ def common_radius(mask: Map) -> float:
     return float(first * 2 ** (step / len(_RADII)))
 
 
-def _halve(picture: Map) -> Map:
+def halve(picture: Map) -> Map:
+    """Mean over squares of two pixels."""
     h, w = (n // 2 * 2 for n in picture.shape)
     p = picture[:h, :w]
     return (p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2]) / np.float32(4)

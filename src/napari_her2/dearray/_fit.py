@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import heapq
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import fft
 
-from napari_her2.dearray._discs import Map, Points, disc_mean, ring_response
+from napari_her2.dearray._discs import Map, Points, disc_kernel, disc_mean, ring_response
 from napari_her2.dearray._tissue import Tissue
 
 __all__ = ["Spot", "Spots", "is_core"]
 
 #: Sizes of a single core that are tried, in common radii.
 _SIZES = np.array([0.8, 0.87, 0.94, 1.0, 1.07, 1.15, 1.24])
+#: How far (in radii) a core's centre may lie from the peak that found it.
+_REACH = 0.4
 #: Least ring response of a core that tells its own size.
 _CLEAR = 0.5
+#: Tissue of a clear core is at least this share of its own middle density; paler ground around it is not.
+_OWN = 0.35
+#: Least share of a disc that makes the remains of a core.
+_REMAINS = 0.075
+#: The remains of a core end within it: their ring response is at least this share of their fill.
+_ALONE = 0.6
+#: Remains stand at least this far from the next core, in sums of both radii.
+_CROWDED = 0.7
 
 
 @dataclass(frozen=True)
@@ -44,14 +56,15 @@ class Spot:
     def place(self) -> Points:
         return np.array([self.y, self.x])
 
+    def distance(self, place: Points) -> float:
+        return float(np.hypot(self.y - place[0], self.x - place[1]))
 
-def is_core(spot: Spot, least_fill: float = 0.0) -> bool:
+
+def is_core(spot: Spot) -> bool:
     """Tissue rather than debris: the less of the disc is filled, the more grain it must show.
 
     Out-of-focus dust, stains and emptied punches are smooth; what is left of a torn core has edges.
     """
-    if spot.fill < least_fill:
-        return False
     return spot.fill > 0.75 or spot.grain > 0.7 - 0.5 * (spot.fill - 0.2)
 
 
@@ -61,8 +74,10 @@ class Spots:
     def __init__(self, tissue: Tissue, radius: float) -> None:
         self.tissue = tissue
         self.radius = radius
-        self._responses = np.stack(ring_response(tissue.mask, radius * _SIZES))
-        self.response = self._responses[int(np.argmin(np.abs(_SIZES - 1)))]
+        self.response = ring_response(tissue.mask, [radius])[0]
+        self._half = int(np.ceil(radius * (_SIZES[-1] * 1.3 + _REACH))) + 1
+        side = fft.next_fast_len(3 * self._half, real=True)
+        self._kernels = np.stack([disc_kernel(radius * s, (side, side)) for s in _SIZES])
 
     def fit(self, place: Points, response: float) -> Spot:
         """The disc near a place that explains its tissue best.
@@ -74,27 +89,38 @@ class Spots:
         response : float
             Its height. A core of which much is missing keeps the common radius and its place.
         """
-        y, x, radius = float(place[0]), float(place[1]), self.radius
-        if response >= _CLEAR:
-            y, x, radius, response = self._own_size(place)
-        return self.measure(y, x, radius, response)
+        spot = self.measure(float(place[0]), float(place[1]), self.radius, response)
+        return self._own_size(spot) if response >= _CLEAR else spot
 
-    def _own_size(self, place: Points) -> tuple[float, float, float, float]:
-        h, w = self.response.shape
-        reach = max(1, round(0.35 * self.radius))
-        cy, cx = (int(round(n)) for n in place)
-        y0, y1, x0, x1 = max(0, cy - reach), min(h, cy + reach + 1), max(0, cx - reach), min(w, cx + reach + 1)
-        near = self._responses[:, y0:y1, x0:x1]
-        yy, xx = np.ogrid[y0:y1, x0:x1]
-        away = ((yy - cy) ** 2 + (xx - cx) ** 2) / self.radius**2
-        worth = np.square(np.clip(near, 0, None)) * (_SIZES**2)[:, None, None] - 0.2 * away
+    def _own_size(self, spot: Spot) -> Spot:
+        """Centre and radius that set the tissue best apart from its surroundings, by the core's own density."""
+        cy, cx, half = round(spot.y), round(spot.x), self._half
+        density = _cut(self.tissue.density, cy, cx, half)
+        mask = _cut(self.tissue.mask, cy, cx, half)
+        grid = np.arange(-half, half + 1)
+        inside = (grid[:, None] ** 2 + grid[None] ** 2 <= (0.7 * self.radius) ** 2) & (mask > 0.5)
+        if not inside.any():
+            return spot
+        middle = float(np.median(density[inside]))
+        mask = mask * np.clip(density / (_OWN * middle) - 0.5, 0, 1)
+        side = self._kernels.shape[1]
+        spectrum = fft.rfft2(mask, (side, side))
+        reach = max(1, round(_REACH * self.radius))
+        near = fft.irfft2(spectrum * self._kernels, (side, side))[
+            :, half - reach : half + reach + 1, half - reach : half + reach + 1
+        ]
+        offset = np.arange(-reach, reach + 1)
+        away = (offset[:, None] ** 2 + offset[None] ** 2) / self.radius**2
+        sizes = _SIZES[:, None, None]
+        worth = np.square(np.clip(near, 0, None)) * sizes**2 - 0.15 * away - np.log(sizes) ** 2
         k, i, j = (int(n) for n in np.unravel_index(int(np.argmax(worth)), worth.shape))
         size = float(_SIZES[k])
         if 0 < k < len(_SIZES) - 1:
             before, here, after = worth[k - 1 : k + 2, i, j]
             bend = before - 2 * here + after
             size *= (_SIZES[k + 1] / _SIZES[k - 1]) ** (0.25 * (before - after) / bend) if bend < 0 else 1.0
-        return y0 + i + 0.0, x0 + j + 0.0, self.radius * size, float(near[k, i, j])
+        y, x = cy + _vertex(worth[k, :, j], i) - reach, cx + _vertex(worth[k, i], j) - reach
+        return self.measure(y, x, self.radius * size, float(near[k, i, j]))
 
     def measure(self, y: float, x: float, radius: float, response: float) -> Spot:
         """What lies within a disc."""
@@ -111,41 +137,86 @@ class Spots:
             grain = float(np.median(self.tissue.grain[y0:y1, x0:x1][tissue])) / self.tissue.usual_grain
         return Spot(y, x, radius, response, min(1.0, fill), grain)
 
-    def leftovers(self, known: list[Spot]) -> Map:
-        """Share of each disc of the common radius that is tissue and belongs to no known core; shape of the mask."""
-        rest = self.tissue.mask.copy()
-        h, w = rest.shape
-        for s in known:
-            r = s.radius * 1.05 + 1
-            y0, y1 = max(0, int(s.y - r)), min(h, int(s.y + r) + 2)
-            x0, x1 = max(0, int(s.x - r)), min(w, int(s.x + r) + 2)
-            yy, xx = np.ogrid[y0:y1, x0:x1]
-            rest[y0:y1, x0:x1][(yy - s.y) ** 2 + (xx - s.x) ** 2 <= r * r] = 0
-        return disc_mean(rest, self.radius)
+    def remains(self, places: Points, pitch: float, known: list[Spot]) -> list[Spot | None]:
+        """What is left of cores around the places where they should be.
 
-    def look_for(self, place: Points, leftovers: Map, pitch: float) -> Spot | None:
-        """The remains of a core around the place where one should be; None when there is nothing."""
-        h, w = leftovers.shape
+        Parameters
+        ----------
+        places : ndarray of float, shape (n, 2)
+            (y, x) of crossings of the lattice without a core.
+        pitch : float
+            Remains further than half of it from their crossing belong to another.
+        known : list of Spot
+            Cores whose tissue is theirs.
+
+        Returns
+        -------
+        list of Spot or None, of length n
+        """
+        rest = self.tissue.mask.copy()
+        for s in known:
+            _stamp(rest, s.place, s.radius * 1.05 + 1)
+        share = disc_mean(rest, self.radius)
+        response = ring_response(rest, [self.radius])[0]
+        for s in known:
+            _stamp(share, s.place, _CROWDED * (s.radius + self.radius))
+        found: list[Spot | None] = [None] * len(places)
+        queue = [(-self._search(share, place, pitch)[0], n) for n, place in enumerate(places)]
+        heapq.heapify(queue)
+        while queue:
+            _, n = heapq.heappop(queue)
+            worth, y, x = self._search(share, places[n], pitch)
+            if worth <= 0:
+                continue
+            if queue and worth < -queue[0][0]:
+                heapq.heappush(queue, (-worth, n))  # it has lost tissue to a neighbour meanwhile
+                continue
+            spot = self.measure(y, x, self.radius, float(response[int(y), int(x)]))
+            spot = replace(spot, fill=min(spot.fill, float(share[int(y), int(x)])))
+            whole = spot.fill > 0.45 and spot.response > -0.1
+            if is_core(spot) and (whole or spot.response > _ALONE * spot.fill):
+                found[n] = spot
+                _stamp(share, spot.place, 2 * _CROWDED * self.radius)
+        return found
+
+    def _search(self, share: Map, place: Points, pitch: float) -> tuple[float, float, float]:
+        h, w = share.shape
         reach = 0.5 * pitch
         y0, y1 = max(0, int(place[0] - reach)), min(h, int(place[0] + reach) + 2)
         x0, x1 = max(0, int(place[1] - reach)), min(w, int(place[1] + reach) + 2)
         if y0 >= y1 or x0 >= x1:
-            return None
+            return 0.0, 0.0, 0.0
         yy, xx = np.ogrid[y0:y1, x0:x1]
         away = ((yy - place[0]) ** 2 + (xx - place[1]) ** 2) / pitch**2
-        near = leftovers[y0:y1, x0:x1]
-        worth = np.where(away <= 0.25, near * (1 - 2 * away), -1)
+        near = share[y0:y1, x0:x1]
+        worth = np.where((away <= 0.25) & (near >= _REMAINS), near * (1 - 2 * away), 0)
         i, j = (int(n) for n in np.unravel_index(int(np.argmax(worth)), worth.shape))
-        if near[i, j] < _REMAINS:
-            return None
-        y, x = y0 + i + 0.0, x0 + j + 0.0
-        return self.measure(y, x, self.radius, float(self.response[int(y), int(x)]))
+        return float(worth[i, j]), y0 + i + 0.0, x0 + j + 0.0
 
 
-#: Least share of a disc that makes the remains of a core.
-_REMAINS = 0.08
+def _cut(picture: Map, y: int, x: int, half: int) -> Map:
+    """Square of side 2 half + 1 around a pixel; zero outside the picture."""
+    h, w = picture.shape
+    out = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    y0, y1, x0, x1 = max(0, y - half), min(h, y + half + 1), max(0, x - half), min(w, x + half + 1)
+    out[y0 - y + half : y1 - y + half, x0 - x + half : x1 - x + half] = picture[y0:y1, x0:x1]
+    return out
 
 
-def nearest(spots: list[Spot], place: Points) -> npt.NDArray[np.float64]:
-    """Distance of each spot from a place."""
-    return np.array([np.hypot(s.y - place[0], s.x - place[1]) for s in spots])
+def _stamp(picture: Map, place: Points, r: float) -> None:
+    """Put zero on a disc."""
+    h, w = picture.shape
+    y, x = float(place[0]), float(place[1])
+    y0, y1 = max(0, int(y - r)), min(h, int(y + r) + 2)
+    x0, x1 = max(0, int(x - r)), min(w, int(x + r) + 2)
+    yy, xx = np.ogrid[y0:y1, x0:x1]
+    picture[y0:y1, x0:x1][(yy - y) ** 2 + (xx - x) ** 2 <= r * r] = 0
+
+
+def _vertex(values: npt.NDArray[np.floating], i: int) -> float:
+    """Place of the top of a parabola through a maximum and its two neighbours."""
+    if not 0 < i < len(values) - 1:
+        return float(i)
+    before, here, after = (float(v) for v in values[i - 1 : i + 2])
+    bend = before - 2 * here + after
+    return i + (0.5 * (before - after) / bend if bend < 0 else 0.0)

@@ -45,8 +45,8 @@ class Straight:
         step = 1e-3 * self.scale
         for _ in range(3):
             here = self(place)
-            dy = (self(place + [step, 0]) - here) / step
-            dx = (self(place + [0, step]) - here) / step
+            dy = (self(place + np.array([step, 0.0])) - here) / step
+            dx = (self(place + np.array([0.0, step])) - here) / step
             det = dy[:, 0] * dx[:, 1] - dy[:, 1] * dx[:, 0]
             det = np.where(np.abs(det) < 1e-12, 1e-12, det)
             miss = target - here
@@ -186,12 +186,10 @@ def _basis(points: Points, strength: Points, radius: float) -> tuple[Points, Poi
         along, down = np.degrees(np.arctan2(*u)), np.degrees(np.arctan2(*v))
         if abs(down - along - 90) > 30:
             v = best(np.abs(angle - along - 90) <= 30)
-    if u is None and v is not None:
-        u = np.array([-v[1], v[0]])
-    elif v is None and u is not None:
-        v = np.array([u[1], -u[0]])
-    assert u is not None and v is not None
-    return u, v
+    if u is None:
+        # v is (y, x); a quarter turn of it points along the row
+        u = np.array([-v[1], v[0]]) if v is not None else np.array([0.0, 1.0])
+    return u, np.array([u[1], -u[0]]) if v is None else v
 
 
 def _links(flat: Points) -> tuple[Ints, Ints]:

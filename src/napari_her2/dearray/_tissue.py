@@ -37,6 +37,7 @@ def white_point(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     pixels = pixels[:: max(1, len(pixels) // 400_000) | 1]
     scanned = pixels[pixels.max(axis=1) > _BLACK]
     painted = (scanned == 255).all(axis=1)
+    chosen: npt.NDArray[np.uint8]
     for chosen in (scanned[~painted], scanned):
         if len(chosen) == 0:
             continue
@@ -75,6 +76,19 @@ class Tissue:
     def without(self, area: npt.NDArray[np.bool_]) -> Tissue:
         """The same with an area called glass."""
         return replace(self, mask=np.where(area, np.float32(0), self.mask))
+
+    def reduced(self, factor: int) -> Tissue:
+        """The same, each pixel the mean of a square of `factor` pixels."""
+
+        def mean(picture: Map) -> Map:
+            h, w = (n // factor for n in picture.shape)
+            blocks = picture[: h * factor, : w * factor].reshape(h, factor, w, factor)
+            means: Map = blocks.mean(axis=(1, 3), dtype=np.float32)
+            return means
+
+        if factor == 1:
+            return self
+        return Tissue(mean(self.mask), mean(self.density), mean(self.grain), self.usual_grain)
 
 
 def find_tissue(picture: npt.NDArray[np.uint8]) -> Tissue:
@@ -137,7 +151,7 @@ def _background(density: Map) -> Map:
         return [np.ones_like(u + v), u + 0 * v, v + 0 * u, u * u + 0 * v, u * v, v * v + 0 * u]
 
     a = np.stack([t.ravel() for t in terms(y / h - 0.5, x / w - 0.5)], axis=1)
-    fit = np.zeros(6)
+    fit: npt.NDArray[np.floating] = np.zeros(6)
     for _ in range(5):
         rest = z - a @ fit
         below = rest[rest < 0]
