@@ -37,8 +37,8 @@ class FitParams:
     tiles : int
         Tiles a step.
     crop : int
-        Side in pixels of the full-resolution view of a tile; the half-resolution and the whole-core views show
-        the whole tile.
+        Side in pixels of the full-resolution view of a tile; the half-resolution view shows 1.25 times as much
+        tissue, the whole-core view the whole tile.
     rate : float
         Peak learning rate of the head; the encoder, which starts from ImageNet, takes a quarter.
     frozen : int
@@ -46,7 +46,7 @@ class FitParams:
     seed : int
     """
 
-    steps: int = 600
+    steps: int = 450
     tiles: int = 4
     crop: int = 256
     frozen: int = 2
@@ -89,9 +89,13 @@ def tile_views(path: Path, rng: np.random.Generator, crop: int, stride: int, low
     picture = divide_white(render(tile, scanner, rng), white)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     picture, classes = (np.rot90(a[:, ::-1] if flip else a, turns).copy() for a in (picture, tile.classes))
-    y, x = rng.integers(0, picture.shape[0] - crop + 1, 2)
-    full = (picture[y : y + crop, x : x + crop], classes[y : y + crop, x : x + crop])
-    pairs = [full, _smaller(picture, classes, 2.0, stride), _smaller(picture, classes, low, stride)]
+
+    def part(side: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        y, x = rng.integers(0, picture.shape[0] - side + 1, 2)
+        return picture[y : y + side, x : x + side], classes[y : y + side, x : x + side]
+
+    wide = min(picture.shape[0], crop * 5 // 4)
+    pairs = [part(crop), _smaller(*part(wide), 2.0, stride), _smaller(picture, classes, low, stride)]
     return [(np.ascontiguousarray(p), shares) for p, shares in ((p, _shares(p, c, stride)) for p, c in pairs)]
 
 
