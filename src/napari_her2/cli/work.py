@@ -225,15 +225,22 @@ def _summary(runs: list[Run], folder: Path) -> None:
 
     scored = any(run.model is not None for run in runs)
     columns = ["cores", "missing", *((*SCORES, "indeterminate", "unscored") if scored else ())]
-    steps = ["finding", "reading", "inference", "total"] if scored else ["finding", "total"]
-    table = Table("image", box=None, pad_edge=False, header_style="bold")
-    for heading in (*columns, *(f"{s} s" for s in steps)):
-        table.add_column(heading, justify="right")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("image", overflow="fold")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
-        n, seconds = counts(run), run.provenance["seconds"]
-        table.add_row(run.slide.name, *(str(n[c]) for c in columns), *(f"{seconds.get(s, 0):.1f}" for s in steps))
+        table.add_row(run.slide.name, *(str(counts(run)[c]) for c in columns))
+    seconds = {
+        step: sum(run.provenance["seconds"].get(step, 0.0) for run in runs)
+        for step in (("finding", "starting", "reading", "inference", "total") if scored else ("finding", "total"))
+    }
+    peak = runs[-1].provenance["peak_memory_mib"]
+    lines = [
+        "Seconds: " + ", ".join(f"{step} {s:.1f}" for step, s in seconds.items()) + ".",
+        f"Peak memory: {peak:,} MiB." if peak is not None else "",
+        f"Written to {folder}. {RESEARCH_USE}",
+    ]
     console = Console()
     console.print(table)
-    peak = runs[-1].provenance["peak_memory_mib"]
-    memory = f" Peak memory {peak:,} MiB." if peak is not None else ""
-    console.print(f"Written to {folder}.{memory} {RESEARCH_USE}", highlight=False, soft_wrap=True, markup=False)
+    console.print("\n".join(filter(None, lines)), highlight=False, soft_wrap=True, markup=False)

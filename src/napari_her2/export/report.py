@@ -121,7 +121,7 @@ def _heat(heatmap: Heatmap, core: Core, thumbnail: npt.NDArray[np.uint8]) -> npt
     drawn = inside & np.isfinite(values)
     stops = np.array([[int(SCORE_COLOURS[s][k : k + 2], 16) for k in (1, 3, 5)] for s in SCORES], float)
     colour = np.stack([np.interp(values[drawn], range(4), stops[:, c]) for c in range(3)], axis=-1)
-    out[drawn] = colour * (0.35 + 0.65 * grey[drawn, None] / 255)
+    out[drawn] = 0.6 * colour + 0.4 * grey[drawn, None]
     return np.asarray(np.clip(np.rint(out), 0, 255), np.uint8)
 
 
