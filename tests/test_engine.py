@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_her2.engine import CompiledEngine, TorchEngine, open_engine
+from napari_her2.errors import ModelError
+from napari_her2.models import ScoringModel, load_model
+
+
+def patches() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(90, 256, (3, 16, 16, 3), dtype=np.uint8)
+    return np.repeat(np.repeat(coarse, 32, 1), 32, 2)
+
+
+def test_compiled_and_torch_agree():
+    model = load_model()
+    pixels = patches()
+    compiled, torch_ = CompiledEngine(model).run(pixels), TorchEngine(model, "cpu").run(pixels)
+    assert compiled.shape == (3, 3, 5, 32, 32)
+    assert compiled.dtype == np.float32
+    assert np.abs(compiled - torch_).max() < 1e-3
+    assert np.allclose(compiled.sum(axis=2), 1, atol=1e-4)
+
+
+def test_a_batch_gives_what_its_patches_give_alone():
+    engine = CompiledEngine(load_model())
+    pixels = patches()
+    assert np.array_equal(engine.run(pixels)[2], engine.run(pixels[2:])[0])
+
+
+def test_unknown_and_absent_devices(mock_model: ScoringModel):
+    with pytest.raises(ModelError, match='no device "tpu"'):
+        open_engine(mock_model, "tpu")
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="no cuda device"):
+            open_engine(mock_model, "cuda")
+
+
+def test_a_model_without_files(mock_model: ScoringModel):
+    with pytest.raises(ModelError, match=r"no model\.onnx"):
+        open_engine(mock_model, "cpu")
+
+
+def test_scoring_imports_neither_torch_nor_openvino():
+    code = "import sys, napari_her2.scoring; sys.exit(bool({'torch', 'openvino', 'timm'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
