@@ -7,9 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-from dataclasses import replace
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -17,17 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 import napari_her2.cli.work
 from conftest import MockEngine
 from napari_her2.cli import app
 from napari_her2.cores import Core, CoreGrid, CoreState
-from napari_her2.errors import HER2Error
 from napari_her2.export import ENDINGS
 from napari_her2.export.csv import write_csv
-from napari_her2.models import ScoringModel, model_header, tensors_sha256
+from napari_her2.models import ScoringModel
 from napari_her2.slide import Slide
 from napari_her2.table import cores_table
 
@@ -195,6 +190,12 @@ def blank(folder: Path) -> Path:
     return write_slide(folder / "tma.ome.tif", noise)
 
 
+def no_cores(folder: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(234, 240, (900, 900, 3)).astype(np.uint8)
+    pixels[100:300, 100:850] = pixels[400:850, 300:400] = PALE  # two strips of a whole section
+    return write_slide(folder / "tma.ome.tif", pixels)
+
+
 def absent(folder: Path) -> Path:
     return folder / "tma.svs"
 
@@ -206,7 +207,8 @@ def absent(folder: Path) -> Path:
         (truncated, "truncated|damaged"),
         (grey, "not a brightfield RGB image"),
         (fluorescence, "not a brightfield RGB image"),
-        (blank, "core"),
+        (blank, "looks empty"),
+        (no_cores, "No cores found"),
         (absent, "no file"),
     ],
 )
@@ -397,56 +399,3 @@ def test_demo_with_a_display_opens_the_viewer(tmp_path: Path, monkeypatch: pytes
     assert cli("demo").exit_code == 0
     assert opened == [True]
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def model_folder(tmp_path: Path, mock_model: ScoringModel) -> Path:
-    folder = tmp_path / "mock"
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(b"network")
-    tensors = {"a": np.arange(4, dtype=np.float32)}
-    save_file(tensors, folder / "model.safetensors")
-    model = replace(
-        mock_model,
-        card={"intended_use": "Tests.", "measured_on": {"cores": 0}},
-        weights_sha256=tensors_sha256(folder / "model.safetensors"),
-        onnx_sha256=sha256(b"network").hexdigest(),
-    )
-    save_file(tensors, folder / "model.safetensors", model_header(model))
-    return folder
-
-
-def test_the_card_of_a_model_is_shown_once_its_files_are_checked(model_folder: Path) -> None:
-    result = cli("models", model_folder)
-    assert result.exit_code == 0, result.output
-    assert "Tests." in result.stdout
-    assert "measured on: cores" in result.stdout
-    (model_folder / "model.onnx").write_bytes(b"netw0rk")
-    result = cli("models", model_folder)
-    assert result.exit_code == 1
-    check_sentence(result, "checksum")
-
-
-def test_installed_models_are_listed(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_her2.models._SHIPPED", model_folder.parent)
-    result = cli("models")
-    assert result.exit_code == 0
-    assert "mock" in result.stdout
-    result = cli("models", "nonsense")
-    assert result.exit_code == 1
-    check_sentence(result, "installed are mock")
-
-
-def test_sample_writes_a_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_her2 import sample
-
-    small = partial(sample.write_sample_slide, rows=1, columns=2, core_um=100.0, pitch_um=140.0)
-    monkeypatch.setattr(sample, "write_sample_slide", small)
-    path = tmp_path / "new" / "tma.ome.tif"
-    result = cli("sample", "-o", path)
-    assert result.exit_code == 0, result.output
-    assert path.is_file()
-    assert str(path) in result.stdout.replace("\n", "")
-    result = cli("sample", "-o", path)
-    assert isinstance(result.exception, SystemExit | HER2Error)
-    assert result.exit_code == 1
