@@ -37,12 +37,12 @@ def white_point(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     pixels = pixels[:: max(1, len(pixels) // 400_000) | 1]
     scanned = pixels[pixels.max(axis=1) > _BLACK]
     painted = (scanned == 255).all(axis=1)
-    chosen: npt.NDArray[np.uint8]
+    counts: npt.NDArray[np.floating]
     for chosen in (scanned[~painted], scanned):
         if len(chosen) == 0:
             continue
         light = chosen.mean(axis=1)
-        counts = np.bincount(light.astype(int), minlength=256)
+        counts = np.bincount(light.astype(int), minlength=256).astype(float)
         counts = np.convolve(counts, np.ones(5), mode="same")
         peak = int(np.argmax(counts[128:])) + 128
         # scanners paint what they skip pure white; the glass is a narrow peak of its own beside it
