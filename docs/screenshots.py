@@ -1,0 +1,83 @@
+"""Pictures of the viewer for the README, from the generated sample slide.
+
+Run where there is a display, or with a virtual one:
+``xvfb-run -a -s "-screen 0 1280x800x24" python docs/screenshots.py [SLIDE [FOLDER]]``
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from napari_her2.sample import sample_slide
+from napari_her2.viewer.widgets.her2_widget import HER2Widget
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def wait(until: Callable[[], bool], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() > end:
+            raise TimeoutError("the viewer did not get there")
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def settle(seconds: float = 1.0) -> None:
+    end = time.monotonic() + seconds
+    wait(lambda: time.monotonic() > end)
+
+
+def scene(viewer: napari.Viewer) -> object:
+    """The part of the viewer that has the camera; napari 0.9 moved it."""
+    return viewer.scene if hasattr(viewer, "scene") else viewer
+
+
+def main(slide: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1280, 800)
+    viewer.show()
+    viewer.open(str(slide), plugin="napari-her2")
+    widget: HER2Widget = viewer.window.add_plugin_dock_widget("napari-her2", "HER2 scoring")[1]
+    session = widget.session
+
+    def shoot(name: str) -> None:
+        viewer.window.resize(1280, 800)
+        settle()
+        viewer.window.screenshot(str(folder / name), canvas_only=False, flash=False)
+
+    shoot("1_slide.png")
+    widget.cores_box.find.click()
+    wait(lambda: not session.busy)
+    viewer.reset_view()
+    shoot("2_cores.png")
+    layer = session.cores_layer
+    layer.selected_data = {0, 1}
+    widget.cores_box.buttons["Row"].click()
+    settle()
+    widget.score_box.selected.click()
+    wait(lambda: session.run.done >= 2)
+    shoot("3_scoring.png")
+    wait(lambda: not session.working)
+    widget.score_box.all.click()
+    wait(lambda: not session.working)
+    widget.cores_box.buttons["None"].click()
+    shoot("4_scored.png")
+    core = next(s.core for s in session.scores().values() if s.score == "3+")
+    camera = scene(viewer).camera
+    camera.center = tuple(session.image.data_to_world((core.y, core.x)))
+    camera.zoom *= 3
+    shoot("5_core.png")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    arguments = [Path(a) for a in sys.argv[1:3]]
+    main(arguments[0] if arguments else sample_slide(), arguments[1] if len(arguments) > 1 else IMAGES)

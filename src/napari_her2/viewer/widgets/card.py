@@ -1,0 +1,73 @@
+"""StepCard: one numbered step; it shows whether it is done, next, or still to come."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+__all__ = ["ACCENT", "STYLE", "StepCard", "restyle"]
+
+ACCENT = "#2f80ed"
+#: One sheet for the whole widget; greys are see-through, so that it fits napari's dark and light themes.
+STYLE = f"""
+StepCard {{ border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; background: rgba(128, 128, 128, 22); }}
+StepCard[step="next"] {{ border: 2px solid {ACCENT}; background: rgba(47, 128, 237, 28); }}
+StepCard QLabel {{ background: transparent; }}
+QLabel#badge {{
+    border-radius: 10px; min-width: 20px; max-width: 20px; min-height: 20px; max-height: 20px;
+    background: rgba(128, 128, 128, 110); color: white; font-weight: bold;
+}}
+StepCard[step="next"] QLabel#badge {{ background: {ACCENT}; }}
+StepCard[step="done"] QLabel#badge {{ background: #2e8b57; }}
+QLabel#title {{ font-weight: bold; font-size: 13px; }}
+QLabel#hint {{ font-style: normal; }}
+QLabel#faint {{ color: rgba(150, 150, 150, 255); font-size: 11px; }}
+QLabel#error {{ color: #ffffff; background: #a3302c; border-radius: 4px; padding: 4px; }}
+QPushButton[primary="true"] {{ background: {ACCENT}; color: white; font-weight: bold; }}
+QPushButton[primary="true"]:hover {{ background: #4a93f3; }}
+QPushButton:disabled {{ color: rgba(128, 128, 128, 140); background: rgba(128, 128, 128, 40); }}
+QLineEdit[asked="true"] {{ border: 2px solid #e8a317; }}
+"""
+
+
+class StepCard(QFrame):
+    """A step with its number, title, a summary on the right, a hint while it is next, and room for a body."""
+
+    def __init__(self, number: int, title: str) -> None:
+        super().__init__()
+        self._number = str(number)
+        self.badge, self.title, self.summary, self.hint = QLabel(self._number), QLabel(title), QLabel(), QLabel()
+        for label, name in ((self.badge, "badge"), (self.title, "title"), (self.summary, "faint"), (self.hint, "hint")):
+            label.setObjectName(name)
+        self.badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.hint.setWordWrap(True)
+        head = QHBoxLayout()
+        head.addWidget(self.badge)
+        head.addWidget(self.title)
+        head.addStretch()
+        head.addWidget(self.summary)
+        self.body = QVBoxLayout()
+        self.body.setSpacing(5)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 7)
+        layout.setSpacing(5)
+        layout.addLayout(head)
+        layout.addWidget(self.hint)
+        layout.addLayout(self.body)
+
+    def set_step(self, step: str, hint: str = "") -> None:
+        """`step` is "todo", "next" or "done"."""
+        self.hint.setText(hint)
+        self.hint.setVisible(bool(hint))
+        self.badge.setText("✓" if step == "done" else self._number)
+        restyle(self, "step", step)
+
+
+def restyle(widget: QWidget, name: str, value: str) -> None:
+    """Set a property that the style sheet looks at, for a widget and what is in it."""
+    if widget.property(name) == value:
+        return
+    widget.setProperty(name, value)
+    for part in (widget, *widget.findChildren(QWidget)):
+        part.style().unpolish(part)
+        part.style().polish(part)

@@ -1,0 +1,76 @@
+"""Step 2: find the cores, and select some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from napari.layers import Shapes
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
+
+from napari_her2.viewer import selection
+from napari_her2.viewer.session import Session
+from napari_her2.viewer.widgets.card import StepCard, restyle
+
+__all__ = ["CoresBox"]
+
+_BUTTONS: dict[str, tuple[Callable[[Shapes], None], str]] = {
+    "All": (selection.select_all, "Select every core that holds tissue."),
+    "None": (selection.select_none, "Select nothing."),
+    "Invert": (selection.invert, "Select the cores with tissue that are not selected now."),
+    "Row": (selection.select_rows, "Widen the selection to whole rows."),
+    "Column": (selection.select_columns, "Widen the selection to whole columns."),
+}
+
+
+class CoresBox(StepCard):
+    """The button that finds cores, and those that select them; clicks and boxes are napari's own select mode."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(2, "Cores")
+        self._session = session
+        self.find = QPushButton("Find cores")
+        self.find.setToolTip("Look for the cores of the array, and name them by row and column.")
+        self.find.clicked.connect(lambda: session.find())
+        self.selected = QLabel()
+        self.buttons = {name: QPushButton(name) for name in _BUTTONS}
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        for name, (select, tip) in _BUTTONS.items():
+            self.buttons[name].setToolTip(tip)
+            self.buttons[name].clicked.connect(lambda _=False, select=select: self._select(select))
+            row.addWidget(self.buttons[name])
+        for widget in (self.find, self.selected):
+            self.body.addWidget(widget)
+        self.body.addLayout(row)
+
+    def refresh(self, is_next: bool) -> None:
+        """Show the session."""
+        session, layer = self._session, self._session.cores_layer
+        self.find.setEnabled(session.slide is not None and not session.working)
+        self.find.setText("Find cores" if layer is None else "Find cores again")
+        restyle(self.find, "primary", str(is_next).lower())
+        grid = session.grid()
+        empty = len(grid) - len(grid.scorable)
+        self.summary.setText(
+            "" if layer is None else f"{len(grid)} found, {empty} without tissue" if empty else f"{len(grid)} found"
+        )
+        for button in self.buttons.values():
+            button.setEnabled(layer is not None)
+        self.refresh_selection()
+
+    def refresh_selection(self) -> None:
+        """Show how many cores are selected."""
+        layer = self._session.cores_layer
+        self.selected.setVisible(layer is not None)
+        self.selected.setText("" if layer is None else selection.selection_text(layer))
+
+    def _select(self, select: Callable[[Shapes], None]) -> None:
+        layer = self._session.cores_layer
+        if layer is None:
+            return
+        if select in (selection.select_rows, selection.select_columns) and not layer.selected_data:
+            self._session.said.emit("Click a core first: its whole row or column is then selected.", False)
+            return
+        self._session.viewer.layers.selection.active = layer
+        layer.mode = "select"
+        select(layer)

@@ -1,0 +1,109 @@
+"""HER2Widget: four steps from a slide to its scores, the next one always marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_her2 import RESEARCH_USE
+from napari_her2.viewer.session import Session
+from napari_her2.viewer.steps import next_step
+from napari_her2.viewer.widgets.card import STYLE, restyle
+from napari_her2.viewer.widgets.cores_box import CoresBox
+from napari_her2.viewer.widgets.progress_strip import ProgressStrip
+from napari_her2.viewer.widgets.results_box import ResultsBox
+from napari_her2.viewer.widgets.score_box import ScoreBox
+from napari_her2.viewer.widgets.slide_box import SlideBox
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["HER2Widget"]
+
+
+class HER2Widget(QWidget):
+    """The widget in Plugins > HER2 scoring; all it knows is in its `session`, all that lasts is in the layers."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.session = Session(napari_viewer)
+        self.slide_box, self.cores_box = SlideBox(self.session), CoresBox(self.session)
+        self.progress = ProgressStrip(self.session)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.session.said.connect(self._say)
+        self.score_box, self.results_box = ScoreBox(self.session), ResultsBox(self.session)
+        self._lay_out()
+        self.session.changed.connect(self.refresh)
+        self.session.selected.connect(self._refresh_selection)
+        # closing the dock sends no closeEvent: the session has to be told when Qt takes the widget away
+        self.destroyed.connect(self.session.close)
+        self.session.open()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the session."""
+        step, hint = next_step(self.session)
+        done = (
+            self.session.slide is not None and self.session.slide.mpp is not None,
+            self.session.cores_layer is not None,
+            bool(self.session.scores()) and not self.session.rest(),
+            False,
+        )
+        for i, card in enumerate(self._cards):
+            card.set_step("next" if i == step else "done" if done[i] else "todo", hint if i == step else "")
+        self.slide_box.refresh()
+        self.cores_box.refresh(step == 1)
+        self.score_box.refresh(step == 2)
+        self.results_box.refresh(step == 3)
+        self.progress.refresh()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
+        """A dock that is closed lets go of the widget without deleting it; one that takes it back opens it again."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and hasattr(self, "_cards"):
+            if self.parent() is None:
+                self.session.close()
+            else:
+                self.session.open()
+
+    def _lay_out(self) -> None:
+        self._cards = (self.slide_box, self.cores_box, self.score_box, self.results_box)
+        self.setStyleSheet(STYLE)
+        inner = QWidget()
+        steps = QVBoxLayout(inner)
+        steps.setContentsMargins(2, 2, 2, 2)
+        steps.setSpacing(6)
+        for card in self._cards:
+            steps.addWidget(card)
+        steps.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        purpose = QLabel(RESEARCH_USE)
+        purpose.setObjectName("faint")
+        purpose.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(scroll, 1)
+        for widget in (self.progress, self.status, purpose):
+            layout.addWidget(widget)
+        self.setMinimumWidth(310)
+
+    def _refresh_selection(self) -> None:
+        self.cores_box.refresh_selection()
+        self.score_box.refresh(next_step(self.session)[0] == 2)
+
+    def _say(self, message: str, is_error: bool) -> None:
+        self.status.setObjectName("error" if is_error else "")
+        self.status.setText(message)
+        self.status.setVisible(bool(message))
+        restyle(self.status, "error", str(is_error).lower())
+        if is_error:
+            show_error(message)

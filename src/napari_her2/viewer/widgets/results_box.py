@@ -1,0 +1,62 @@
+"""Step 4: how many cores of each score, and the export."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
+
+from napari_her2.colours import SCORE_COLOURS
+from napari_her2.scores import SCORES
+from napari_her2.viewer import ask
+from napari_her2.viewer.session import Session
+from napari_her2.viewer.widgets.card import StepCard, restyle
+
+__all__ = ["ResultsBox"]
+
+
+class ResultsBox(StepCard):
+    """A chip in its colour for each score, and the button that writes the files."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(4, "Results")
+        self._session = session
+        self._folder: Path | None = None
+        self.chips = {score: QLabel() for score in SCORES}
+        chips = QHBoxLayout()
+        chips.setSpacing(4)
+        for score, chip in self.chips.items():
+            look = f"background: {SCORE_COLOURS[score]}; color: white; font-weight: bold"
+            chip.setStyleSheet(f"{look}; border-radius: 4px; padding: 3px;")
+            chip.setToolTip(f"Cores with HER2 score {score}; the rings have the same colour.")
+            chips.addWidget(chip, 1)
+        self.export = QPushButton("Export…")
+        self.export.setToolTip("Write table (CSV), QuPath GeoJSON, heatmap, report and record into a folder.")
+        self.export.clicked.connect(self._export)
+        self.remark = QLabel()
+        self.remark.setObjectName("faint")
+        self.remark.setWordWrap(True)
+        self.body.addLayout(chips)
+        self.body.addWidget(self.remark)
+        self.body.addWidget(self.export)
+
+    def refresh(self, is_next: bool) -> None:
+        """Show the session."""
+        session = self._session
+        scores = session.scores()
+        given = Counter(s.score for s in scores.values())
+        for score, chip in self.chips.items():
+            chip.setText(f"{score}:  {given[score]}")
+        unsure = sum(s.indeterminate for s in scores.values() if s.score)
+        parts = [f"{unsure} uncertain (marked ?)"] * bool(unsure) + [f"{given['']} not scorable"] * bool(given[""])
+        self.remark.setText(", ".join(parts))
+        self.remark.setVisible(bool(parts))
+        self.export.setEnabled(session.cores_layer is not None and not session.busy)
+        restyle(self.export, "primary", str(is_next).lower())
+
+    def _export(self) -> None:
+        folder = ask.folder(self._folder, self)
+        if folder is not None:
+            self._folder = folder
+            self._session.export(folder)
