@@ -52,6 +52,7 @@ def test_glass_is_not_scorable(discs_slide, grid_of_discs, mock_model, mock_engi
     score = next(score_cores(discs_slide, [nowhere], mock_model))
     assert score.score == ""
     assert "Not scorable" in score.reason
+    assert not score.failed
     assert np.isnan(score.confidence)
 
 
@@ -70,6 +71,7 @@ def test_a_core_that_cannot_be_read_fails_alone(grid_of_discs, mock_model, mock_
     scores = {s.core.name: s for s in score_cores(slide, grid_of_discs, mock_model)}
     assert len(scores) == 8
     assert scores["A-2"].score == ""
+    assert scores["A-2"].failed
     assert "damaged there" in scores["A-2"].reason
     assert scores["A-4"].score == "3+"
 

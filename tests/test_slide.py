@@ -94,3 +94,20 @@ def test_a_damaged_place_is_named():
     slide = replace(Slide.from_arrays(picture()), name="slide 7", levels=(Damaged(),))
     with pytest.raises(SlideError, match=r"slide 7 cannot be read around x 5, y 4 .*bad Huffman code"):
         slide.read(0, 4, 5, 10, 10)
+
+
+def test_overview_shows_what_can_be_read():
+    image = np.full((1500, 1500, 3), 90, np.uint8)
+
+    class Damaged:
+        shape, dtype = image.shape, image.dtype
+
+        def __getitem__(self, key):
+            rows, columns = key
+            if rows.start < 300 < rows.stop and columns.start < 300 < columns.stop:
+                raise ValueError("corrupt tile")
+            return image[key]
+
+    view, _ = Slide.from_arrays(Damaged()).overview(150)
+    assert (view[:51, :51] == 255).all()
+    assert (view[53:, 53:] == 90).all()

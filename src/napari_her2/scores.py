@@ -64,6 +64,8 @@ class CoreScore:
         Standard deviation of `value` over bootstrap draws of the patches.
     indeterminate : bool
         The confidence is below the model's threshold, or there is too little tumour to judge.
+    failed : bool
+        The core could not be read or judged, for the `reason` given; a core with too little tissue has not failed.
     reason : str
         Why the core is indeterminate or was not scored, as a sentence; empty otherwise.
     places : Places or None
@@ -78,6 +80,7 @@ class CoreScore:
     value: float = float("nan")
     spread: float = float("nan")
     indeterminate: bool = False
+    failed: bool = False
     reason: str = ""
     places: Places | None = None
     seconds: dict[str, float] = field(default_factory=dict)

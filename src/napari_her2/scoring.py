@@ -99,7 +99,7 @@ def _score(
     slide: Slide, core: Core, patches: PyramidSample | HER2Error, model: ScoringModel, engine: Engine, seed: int
 ) -> CoreScore:
     if isinstance(patches, HER2Error):
-        return CoreScore(core, reason=str(patches))
+        return CoreScore(core, failed=True, reason=str(patches))
     if patches.tissue_fraction < MIN_TISSUE:
         share, needed = 100 * patches.tissue_fraction, 100 * MIN_TISSUE
         return CoreScore(core, reason=f"Not scorable: {share:.1f} % of the core is tissue ({needed:g} % needed).")

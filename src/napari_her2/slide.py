@@ -20,6 +20,8 @@ RGB = npt.NDArray[np.uint8]
 #: Rows of level 0 read at a time when a slide has no small level to look at.
 _STRIP_PIXELS = 32_000_000
 GLASS = 255
+#: Side of the squares, in pixels, in which a damaged level is looked through.
+_SALVAGED = 512
 
 
 def check_mpp(mpp: float, where: str) -> float:
@@ -207,8 +209,22 @@ class Slide:
         factor = max(1, int(np.ceil(max(self.levels[level].shape[:2]) / max_side)))
         lh, lw = (int(n) for n in self.levels[level].shape[:2])
         rows = max(1, _STRIP_PIXELS // max(1, lw) // factor) * factor
-        strips = [_block_mean(self.read(level, y, 0, min(rows, lh - y), lw), factor) for y in range(0, lh, rows)]
+        strips = [_block_mean(self._salvage(level, y, 0, min(rows, lh - y), lw), factor) for y in range(0, lh, rows)]
         return np.concatenate(strips), factor * self.downsamples[level]
+
+    def _salvage(self, level: int, y0: int, x0: int, height: int, width: int) -> RGB:
+        """Like `read`, but squares that cannot be decoded come back white: they must not cost the whole slide."""
+        try:
+            return self.read(level, y0, x0, height, width)
+        except SlideError:
+            if max(height, width) <= _SALVAGED:
+                return np.full((height, width, 3), GLASS, np.uint8)
+        picture = np.empty((height, width, 3), np.uint8)
+        for y in range(0, height, _SALVAGED):
+            for x in range(0, width, _SALVAGED):
+                h, w = min(_SALVAGED, height - y), min(_SALVAGED, width - x)
+                picture[y : y + h, x : x + w] = self._salvage(level, y0 + y, x0 + x, h, w)
+        return picture
 
 
 def _block_mean(picture: RGB, factor: int) -> RGB:

@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Run:
             reason="Between 1+ and 0: confidence 0.40.",
             places=places_on(cores[1], 0.9),
         ),
-        "B-2": CoreScore(cores[3], reason="tma 1 cannot be read there."),
+        "B-2": CoreScore(cores[3], failed=True, reason="tma 1 cannot be read there."),
     }
     heatmap = Heatmap.of(slide)
     for score in scores.values():

@@ -198,17 +198,12 @@ def _peak_mib() -> int | None:
     return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
 
 
-def _failed(score: CoreScore) -> bool:
-    """Whether a core could not be read or judged; one that holds too little tissue is a result."""
-    return not score.score and not score.reason.startswith("Not scorable")
-
-
 def _finish(outcomes: list[_Outcome], folder: Path, *, alone: bool) -> None:
     done = [o.run for o in outcomes if o.run is not None]
     stopped = any(o.stopped for o in outcomes)
     if done:
         _summary(done, folder)
-    failed = [(run.slide.name, score) for run in done for score in run.scores.values() if _failed(score)]
+    failed = [(run.slide.name, score) for run in done for score in run.scores.values() if score.failed]
     for name, score in failed:
         typer.echo(f"napari-her2: core {score.core.name} of {name}: {score.reason}", err=True)
     if stopped:

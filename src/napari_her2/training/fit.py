@@ -23,6 +23,9 @@ from napari_her2.training.tissue import IGNORE
 
 __all__ = ["FitParams", "fit"]
 
+#: Steps between checkpoints.
+SAVE_EVERY = 50
+
 Views = list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]
 
 
@@ -141,15 +144,15 @@ def fit(
         Files of a `TileBank`.
     params : FitParams
     checkpoint : Path
-        Written every 50 steps.
+        Written every `SAVE_EVERY` steps.
     device : str
     report : callable, optional
-        Called with step, mean loss of the last 50 steps, and seconds so far.
+        Called with step, mean loss since the last call, and seconds so far.
 
     Returns
     -------
     list of float
-        Mean loss over each 50 steps, nats a place.
+        Mean loss over each `SAVE_EVERY` steps, nats a place.
     """
     network.to(device)
     for module in (network.encoder.conv_stem, network.encoder.bn1, *network.encoder.blocks[: params.frozen]):
@@ -173,7 +176,7 @@ def fit(
     for step, batches in enumerate(loader, start + 1):
         recent.append(_step(network, batches, optimiser, device))
         schedule.step()
-        if step % 50 == 0 or step == params.steps:
+        if step % SAVE_EVERY == 0 or step == params.steps:
             history.append(float(np.mean(recent)))
             recent.clear()
             _save(checkpoint, network, optimiser, schedule, step, history)
