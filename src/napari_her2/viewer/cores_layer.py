@@ -77,6 +77,7 @@ def add_cores_layer(layers: LayerList, image: Layer, slide: Slide, grid: CoreGri
         edge_color=edge,
         edge_width=width,
         face_color="transparent",
+        opacity=1.0,
         # at the corner of the square around the core, where there is glass: legible whatever the tissue
         text={"string": "{label}", "size": 9, "color": "#101010", "anchor": "upper_left"},
         metadata={KEY: {"kind": "cores", "image": str(image.unique_id), "scored_with": None, "kept": {}}},
@@ -88,12 +89,15 @@ def add_cores_layer(layers: LayerList, image: Layer, slide: Slide, grid: CoreGri
 
 
 def find_cores_layer(layers: LayerList, image: Layer) -> Shapes | None:
-    """The cores of an image among the layers: the one made for it, else the one that is called so."""
+    """The cores of an image among the layers: those made for it, else those that are called so, which it adopts."""
     fitting = [la for la in layers if isinstance(la, Shapes) and set(COLUMNS) <= set(la.features.columns)]
     for layer in fitting:
         if layer.metadata.get(KEY, {}).get("image") == str(image.unique_id):
             return layer
-    return next((la for la in fitting if KEY not in la.metadata and la.name == f"{image.name} cores"), None)
+    called = next((la for la in fitting if KEY not in la.metadata and la.name == f"{image.name} cores"), None)
+    if called is not None:
+        called.metadata = {**called.metadata, KEY: {"kind": "cores", "image": str(image.unique_id)}}
+    return called
 
 
 def geometry(layer: Shapes) -> npt.NDArray[np.float64]:
@@ -174,7 +178,7 @@ def set_scores(layer: Shapes, slide: Slide, scores: Iterable[CoreScore]) -> list
     rows = _rows(table, columns["core"])
     for column in ("image", "x", "y", "diameter", "x_um", "y_um", "diameter_um", "note", *SCORE_COLUMNS):
         table.loc[rows, column] = columns[column].to_numpy()
-    kept = layer.metadata.setdefault(KEY, {"kind": "cores"}).setdefault("kept", {})
+    kept = layer.metadata.setdefault(KEY, {}).setdefault("kept", {})
     # 0.5 MB of places a core are drawn already; an empty set of them says that there were some
     none = Places(*(np.empty(0) for _ in range(6)))
     kept |= {n: replace(s, places=None if s.places is None else none) for n, s in fresh.items()}
@@ -209,16 +213,18 @@ def appearance(table: pd.DataFrame) -> tuple[npt.NDArray[np.float64], list[float
         tissue = state == CoreState.TISSUE
         shade = core_colour(state, score) if state in tuple(CoreState) and score in SCORE_COLOURS else "#404040"
         edge[i] = (*(int(shade[k : k + 2], 16) / 255 for k in (1, 3, 5)), 1.0 if tissue else 0.5)
-        width.append((0.045 if tissue else 0.015) * (diameter if math.isfinite(diameter) else 100.0))
+        width.append((0.035 if tissue else 0.012) * (diameter if math.isfinite(diameter) else 100.0))
     return edge, width
 
 
 def _labels(table: pd.DataFrame) -> list[str]:
-    columns = ("core", "state", "her2_score", "indeterminate")
-    return [
-        f"{name} {score}{'?' if unsure == 'yes' else ''}".strip() if state == CoreState.TISSUE else f"({name})"
-        for name, state, score, unsure in zip(*(table[c] for c in columns), strict=True)
-    ]
+    labels = []
+    for row in table[["core", "state", "her2_score", "indeterminate", "note"]].itertuples(index=False):
+        name, state, score, unsure, note = (str(value) for value in row)
+        # a core that was judged not scorable is told from one that was not looked at
+        result = score + "?" * (unsure == "yes") or "–" * bool(_AUTOMATIC.search(note))
+        labels.append(f"({name})" if state != CoreState.TISSUE else f"{name}: {result}" if result else name)
+    return labels
 
 
 def _named(layer: Shapes) -> pd.DataFrame:

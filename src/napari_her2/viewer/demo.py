@@ -37,6 +37,7 @@ def show_demo(viewer: Any = None, path: Path | None = None) -> HER2Widget:
     def score_when_found() -> None:
         if session.cores_layer is not None and not session.busy:
             session.changed.disconnect(score_when_found)
+            viewer.reset_view()
             session.score(session.rest())
 
     session.changed.connect(score_when_found)

@@ -51,11 +51,12 @@ def add_heatmap_layer(layers: LayerList, image: Layer, cores: Shapes, heatmap: H
     return layer
 
 
-def find_heatmap_layer(layers: LayerList, image: Layer) -> Image | None:
-    """The heatmap of an image among the layers, if there is one."""
+def find_heatmap_layer(layers: LayerList, of: Layer) -> Image | None:
+    """The heatmap of an image, or of the image of a layer of cores, if there is one."""
+    image = of.metadata.get(KEY, {}).get("image", str(of.unique_id))
     for layer in layers:
         known = layer.metadata.get(KEY, {})
-        if isinstance(layer, Image) and known.get("kind") == "heatmap" and known["image"] == str(image.unique_id):
+        if isinstance(layer, Image) and known.get("kind") == "heatmap" and known["image"] == image:
             return layer
     return None
 

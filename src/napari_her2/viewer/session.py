@@ -5,33 +5,26 @@ What is known of a slide lives in its layers, so that it survives closing the wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Shapes
-from napari.qt.threading import create_worker
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
-from napari_her2.cores import Core, CoreGrid, CoreState
+from napari_her2.cores import CoreGrid
 from napari_her2.errors import HER2Error
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 from napari_her2.viewer import ask
-from napari_her2.viewer.cores_layer import (
-    add_cores_layer,
-    clear_scores,
-    find_cores_layer,
-    grid_of_layer,
-    scores_of_layer,
-)
+from napari_her2.viewer.background import Background
+from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer
+from napari_her2.viewer.cores_watch import CoresWatch, forget
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.score_worker import ScoreRun, sentence
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
-from napari_her2.viewer.tidy import moved_cores, put_back, tidy
 
 __all__ = ["Session"]
 
@@ -52,17 +45,15 @@ class Session:
         self.viewer = viewer
         self.image: Image | None = None
         self.slide: Slide | None = None
-        self.cores_layer: Shapes | None = None
         self.model: ScoringModel | None = None
         self.device = "auto"
         self.run: ScoreRun | None = None
-        #: What goes on beside scoring, as in "Looking for cores"; "" when nothing does.
-        self.busy = ""
-        self._job = 0
         self._open = False
-        self._later = QTimer()
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self._settle)
+        self._background = Background()
+        self._watch = CoresWatch(viewer.layers)
+        self._watch.changed.connect(self.changed.emit)
+        self._watch.selected.connect(self.selected.emit)
+        self._watch.said.connect(self.said.emit)
 
     # --- opening and closing, a pair -------------------------------------------------------------------------------
 
@@ -75,7 +66,7 @@ class Session:
         layers.events.inserted.connect(self._on_inserted)
         layers.events.removed.connect(self._on_removed)
         for layer in layers:
-            layer.events.name.connect(self._on_renamed)
+            layer.events.name.connect(self._tell)
         active = layers.selection.active
         self.choose(active if active in self.slides() else next(iter(self.slides()[::-1]), None))
 
@@ -84,14 +75,16 @@ class Session:
         if not self._open:
             return
         self._open = False
-        self.cancel()
+        # nothing is told any more: the widget may be half gone
+        if self.run is not None:
+            self.run.cancel()
+        self._background.give_up()
         layers = self.viewer.layers
         layers.events.inserted.disconnect(self._on_inserted)
         layers.events.removed.disconnect(self._on_removed)
         for layer in layers:
-            layer.events.name.disconnect(self._on_renamed)
-        self._bind(None)
-        self._later.stop()
+            layer.events.name.disconnect(self._tell)
+        self._watch.bind(None)
         self.image = self.slide = None
 
     def slides(self) -> list[Image]:
@@ -110,10 +103,10 @@ class Session:
                 cores_layer = find_cores_layer(self.viewer.layers, image)
             except HER2Error as error:
                 self.said.emit(str(error), True)
-        self._bind(cores_layer)
+        self._watch.bind(cores_layer)
         if cores_layer is not None:
             self._show_cores()
-            self._settle()
+            self._watch.settle()
         self.changed.emit()
 
     def give_mpp(self, mpp: float | None) -> None:
@@ -152,7 +145,7 @@ class Session:
             return
         run = ScoreRun(self.viewer.layers, self.image, self.cores_layer, self.slide, cores, self.model, self.device)
         self.run = run
-        run.progressed.connect(self.changed.emit)
+        run.progressed.connect(self._tell)
         run.ended.connect(lambda message: self._ended(run, message))
         run.start()
         self.said.emit("", False)
@@ -162,8 +155,7 @@ class Session:
         """Stop scoring after the core that is being judged, or give up what else goes on."""
         if self.run is not None:
             self.run.cancel()
-        self._job += 1
-        self.busy = ""
+        self._background.give_up()
         self.changed.emit()
 
     def export(self, folder: Path) -> None:
@@ -186,9 +178,9 @@ class Session:
             heatmap = None if layer is None else heatmap_of_layer(layer)
             if heatmap is not None:
                 heatmap.image = heatmap.image.copy()  # the run that goes on may draw while this is written
-            way = self.cores_layer.metadata.get(KEY, {}).get("scored_with") or {}
-            provenance = {"seed": 0, "parameters": way, "device": self.device}
-            run = Run(self.slide, self.grid(), self.scores(), self.model if way else None, heatmap, provenance)
+            known = self.cores_layer.metadata.get(KEY, {})
+            provenance = {"seed": 0, "parameters": known.get("scored_with") or {}, "device": self.device}
+            run = Run(self.slide, self.grid(), self.scores(), known.get("model"), heatmap, provenance)
         except HER2Error as error:
             self.said.emit(str(error), True)
             return
@@ -197,21 +189,32 @@ class Session:
     # --- what the widget shows -------------------------------------------------------------------------------------
 
     @property
+    def cores_layer(self) -> Shapes | None:
+        """The cores of this slide, when they were found."""
+        return self._watch.layer
+
+    @property
+    def busy(self) -> str:
+        """What goes on beside scoring, as in "Looking for cores"; "" when nothing does."""
+        return self._background.name
+
+    @property
     def working(self) -> bool:
         """Whether something goes on that has to end first."""
         return bool(self.busy) or (self.run is not None and self.run.running)
 
     def grid(self) -> CoreGrid:
-        """The cores as they stand on the screen; none when the table was edited into something else."""
-        return self._read(grid_of_layer) or CoreGrid()
+        """The cores as they stand on the screen."""
+        return self._watch.read()[0]
 
     def scores(self) -> dict[str, CoreScore]:
-        """The scores as they stand in the features."""
-        return self._read(scores_of_layer) or {}
+        """The scores as they stand in the features, by core name."""
+        return self._watch.read()[1]
 
     def rest(self) -> list[str]:
         """Names of the cores with tissue that have no result of this way of scoring yet."""
-        done = self.scores() if self._way() == self._last_way() else {}
+        same = self._way() == self._last_way()
+        done = {name for name, score in self.scores().items() if same and not score.failed}
         return [core.name for core in self.grid().scorable if core.name not in done]
 
     def why_no_scoring(self) -> str:
@@ -230,29 +233,15 @@ class Session:
 
     # --- jobs beside scoring ---------------------------------------------------------------------------------------
 
-    def _begin(self, name: str, work: Any, then: Any) -> None:
-        self._job += 1
-        job, self.busy = self._job, name
-
-        def guarded() -> Any:
-            try:
-                return work()
-            except Exception as error:
-                return error
-
+    def _begin(self, name: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         def receive(result: Any) -> None:
-            if job != self._job or not self._open:
-                return  # cancelled
-            self.busy = ""
             if isinstance(result, Exception):
                 self.said.emit(sentence(result, name), True)
             else:
                 then(result)
             self.changed.emit()
 
-        worker = create_worker(guarded)
-        worker.returned.connect(receive)
-        worker.start()
+        self._background.start(name, work, receive)
         self.said.emit("", False)
         self.changed.emit()
 
@@ -266,7 +255,7 @@ class Session:
                 layers.remove(old)
         layer = add_cores_layer(layers, image, slide, grid)
         if image is self.image:
-            self._bind(layer)
+            self._watch.bind(layer)
             self._show_cores()
         empty = len(grid) - len(grid.scorable)
         self.said.emit(f"{len(grid)} cores found" + (f", {empty} of them without tissue." if empty else "."), False)
@@ -287,7 +276,8 @@ class Session:
         return None if self.cores_layer is None else self.cores_layer.metadata.get(KEY, {}).get("scored_with")
 
     def _one_way_of_scoring(self, wanted: set[str]) -> bool:
-        assert self.cores_layer is not None
+        if self.cores_layer is None:
+            return False
         others = [s for name, s in self.scores().items() if name not in wanted]
         last = self._last_way()
         if others and last is not None and last != self._way():
@@ -297,11 +287,14 @@ class Session:
             )
             if not ask.confirm(question, "Remove and score"):
                 return False
-            self._forget(others)
-        self.cores_layer.metadata.setdefault(KEY, {"kind": "cores"})["scored_with"] = self._way()
+            forget(self.viewer.layers, self.cores_layer, others)
+        known = self.cores_layer.metadata.setdefault(KEY, {})
+        known["scored_with"], known["model"] = self._way(), self.model
         return True
 
     def _ended(self, run: ScoreRun, message: str) -> None:
+        if not self._open:
+            return
         if run.done and not message:
             head = "Cancelled: " if run.cancelled and run.done < len(run.cores) else ""
             message = f"{head}{run.done} of {len(run.cores)} cores of {run.slide.name} scored."
@@ -314,76 +307,16 @@ class Session:
             self.said.emit(message or "Cancelled: nothing was scored.", bool(message))
         self.changed.emit()
 
-    def _forget(self, scores: Iterable[CoreScore]) -> None:
-        """Take scores off the table and off the heatmap."""
-        if self.cores_layer is None or self.image is None:
-            return
-        scores = list(scores)
-        layer = find_heatmap_layer(self.viewer.layers, self.image)
-        if layer is not None:
-            heatmap = heatmap_of_layer(layer)
-            for score in scores:
-                heatmap.clear(score)
-            layer.refresh()
-        clear_scores(self.cores_layer, [s.core.name for s in scores])
-
     # --- watching the layers ---------------------------------------------------------------------------------------
-
-    def _bind(self, layer: Shapes | None) -> None:
-        old, self.cores_layer = self.cores_layer, layer
-        if old is not None and old is not layer:
-            old.events.data.disconnect(self._on_shapes)
-            old.events.features.disconnect(self._on_shapes)
-            old.selected_data.events.items_changed.disconnect(self._on_selection)
-        if layer is not None and old is not layer:
-            layer.events.data.connect(self._on_shapes)
-            layer.events.features.connect(self._on_shapes)
-            layer.selected_data.events.items_changed.connect(self._on_selection)
 
     def _show_cores(self) -> None:
         """Let clicks and boxes select cores."""
-        assert self.cores_layer is not None
-        self.viewer.layers.selection.active = self.cores_layer
-        self.cores_layer.mode = "select"
-
-    def _on_shapes(self, event: Any) -> None:
-        # later, not here: napari is still in the middle of drawing or moving the shape
-        if not str(getattr(event, "action", "")).lower().endswith("ing"):
-            self._later.start(0)
-
-    def _on_selection(self) -> None:
-        self.selected.emit()
-
-    def _settle(self) -> None:
-        """Make features and shapes agree after the user changed either."""
-        layer = self.cores_layer
-        if layer is None or self._later.property("asking") or getattr(layer, "_is_moving", False):
-            return
-        moved = moved_cores(layer)
-        if moved:
-            self._later.setProperty("asking", True)
-            names = f"{moved[0]} was" if len(moved) == 1 else f"{len(moved)} cores were"
-            question = f"{names} moved. What is somewhere else has another score: the score will be removed."
-            agreed = ask.confirm(question, "Move and remove the score", "Put back")
-            self._later.setProperty("asking", False)
-            if agreed:
-                self._forget(self._scores_at_old_places(moved))
-            else:
-                put_back(layer, moved)
-        new = tidy(layer)
-        if new:
-            self.said.emit(f"New core {', '.join(new)}: it can be selected and scored like the others.", False)
-        self.changed.emit()
-
-    def _scores_at_old_places(self, names: list[str]) -> list[CoreScore]:
-        assert self.cores_layer is not None
-        table = self.cores_layer.features
-        rows = table[table["core"].isin(names)].to_dict("records")
-        state = CoreState.TISSUE
-        return [CoreScore(Core(r["core"], -1, -1, r["y"], r["x"], r["diameter"], state)) for r in rows]
+        if self.cores_layer is not None:
+            self.viewer.layers.selection.active = self.cores_layer
+            self.cores_layer.mode = "select"
 
     def _on_inserted(self, event: Any) -> None:
-        event.value.events.name.connect(self._on_renamed)
+        event.value.events.name.connect(self._tell)
         if isinstance(event.value, Image) and is_slide_layer(event.value) and not self.working:
             self.choose(event.value)
         else:
@@ -391,26 +324,18 @@ class Session:
 
     def _on_removed(self, event: Any) -> None:
         layer: Layer = event.value
-        layer.events.name.disconnect(self._on_renamed)
+        layer.events.name.disconnect(self._tell)
         if self.run is not None and self.run.running and self.run.uses(layer):
             self.run.cancel(f"Scoring stopped because {layer.name} was deleted; the cores that were done are kept.")
         if layer is self.cores_layer:
-            self._bind(None)
+            self._watch.bind(None)
         if layer is self.image:
             self.choose(next(iter(self.slides()[::-1]), None))
         self.changed.emit()
 
-    def _on_renamed(self) -> None:
-        self.changed.emit()
-
-    def _read(self, what: Any) -> Any:
-        if self.cores_layer is None:
-            return None
-        try:
-            return what(self.cores_layer)
-        except HER2Error as error:
-            self.said.emit(str(error), True)
-            return None
+    def _tell(self) -> None:
+        if self._open:
+            self.changed.emit()
 
 
 def _find(slide: Slide) -> CoreGrid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_her2 import RESEARCH_USE
@@ -41,7 +41,8 @@ class HER2Widget(QWidget):
         self.session.changed.connect(self.refresh)
         self.session.selected.connect(self._refresh_selection)
         # closing the dock sends no closeEvent: the session has to be told when Qt takes the widget away
-        self.destroyed.connect(self.session.close)
+        close = self.session.close
+        self.destroyed.connect(lambda: close())
         self.session.open()
         self.refresh()
 
@@ -61,6 +62,10 @@ class HER2Widget(QWidget):
         self.score_box.refresh(step == 2)
         self.results_box.refresh(step == 3)
         self.progress.refresh()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Narrow, to leave the room to the slide."""
+        return QSize(320, 640)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
         """A dock that is closed lets go of the widget without deleting it; one that takes it back opens it again."""
@@ -94,7 +99,7 @@ class HER2Widget(QWidget):
         layout.addWidget(scroll, 1)
         for widget in (self.progress, self.status, purpose):
             layout.addWidget(widget)
-        self.setMinimumWidth(310)
+        self.setMinimumWidth(300)
 
     def _refresh_selection(self) -> None:
         self.cores_box.refresh_selection()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_her2.colours import SCORE_COLOURS
@@ -29,6 +30,7 @@ class ResultsBox(StepCard):
         for score, chip in self.chips.items():
             look = f"background: {SCORE_COLOURS[score]}; color: white; font-weight: bold"
             chip.setStyleSheet(f"{look}; border-radius: 4px; padding: 3px;")
+            chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
             chip.setToolTip(f"Cores with HER2 score {score}; the rings have the same colour.")
             chips.addWidget(chip, 1)
         self.export = QPushButton("Export…")
@@ -48,6 +50,7 @@ class ResultsBox(StepCard):
         given = Counter(s.score for s in scores.values())
         for score, chip in self.chips.items():
             chip.setText(f"{score}:  {given[score]}")
+            chip.setVisible(bool(scores))
         unsure = sum(s.indeterminate for s in scores.values() if s.score)
         parts = [f"{unsure} uncertain (marked ?)"] * bool(unsure) + [f"{given['']} not scorable"] * bool(given[""])
         self.remark.setText(", ".join(parts))

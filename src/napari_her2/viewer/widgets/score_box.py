@@ -61,8 +61,9 @@ class ScoreBox(StepCard):
         self.why.setVisible(bool(self.why.text()))
         self.selected.setToolTip(why or "" if chosen else why or "Select cores first.")
         self.all.setToolTip(why)
-        restyle(self.selected, "primary", str(is_next and not why and bool(chosen)).lower())
-        restyle(self.all, "primary", str(is_next and not why and not chosen).lower())
+        first = self.selected if any(name not in scored for name in chosen) else self.all
+        for button in (self.selected, self.all):
+            restyle(button, "primary", str(is_next and not why and button is first).lower())
         self.summary.setText(f"{len(scored)} scored" if scored else "")
 
     def _chosen(self) -> list[str]:

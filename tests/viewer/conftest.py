@@ -1,0 +1,105 @@
+"""A viewer without a screen and the small slide of discs as a layer in it."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen" if "DISPLAY" not in os.environ else "xcb")
+os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_her2.scores import SCORES, CoreScore, Places
+from napari_her2.viewer.cores_layer import add_cores_layer
+from napari_her2.viewer.slide_layer import slide_of_layer
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def image(viewer, discs_slide):
+    return viewer.add_image(
+        discs_slide.levels[0], rgb=True, name="tma", scale=(2.0, 2.0), units=("um", "um"), translate=(30.0, -50.0)
+    )
+
+
+@pytest.fixture
+def cores(viewer, image, grid_of_discs):
+    return add_cores_layer(viewer.layers, image, slide_of_layer(image), grid_of_discs)
+
+
+@pytest.fixture
+def score_of():
+    def make(core, score, **kwargs) -> CoreScore:
+        """A score of a core, with one place on its centre."""
+        grade = SCORES.index(score)
+        probabilities = tuple(0.7 if k == grade else 0.1 for k in range(4))
+        one = [np.array([v]) for v in (core.y, core.x, 40.0, grade, 1.0, 1.0)]
+        return CoreScore(core, score, probabilities, value=float(grade), places=Places(*one), **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """Answers to the questions of the viewer, in turn, and the questions that were asked; no question opens a window."""
+    from napari_her2.viewer import ask
+
+    class Answers(list):
+        asked: list[str] = []
+
+    given = Answers()
+    given.asked = []
+
+    def confirm(question, *_, **__):
+        given.asked.append(question)
+        return given.pop(0)
+
+    monkeypatch.setattr(ask, "confirm", confirm)
+    return given
+
+
+@pytest.fixture
+def session(qtbot, viewer, image, mock_model, mock_engine, grid_of_discs, monkeypatch, answers):
+    """A session on the discs with the mock model; finding gives the grid of discs; what was said is kept."""
+    from napari_her2.viewer.session import Session
+
+    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide: grid_of_discs)
+    session = Session(viewer)
+    session.model = mock_model
+    session.sentences = []
+    session.said.connect(lambda text, bad: session.sentences.append((text, bad)) if text else None)
+    session.open()
+    yield session
+    session.close()
+    qtbot.waitUntil(lambda: session.run is None or not session.run.running, timeout=10_000)
+
+
+@pytest.fixture
+def found(session, qtbot):
+    """The same with the cores found."""
+    session.find()
+    qtbot.waitUntil(lambda: not session.busy, timeout=10_000)
+    return session
+
+
+@pytest.fixture
+def slow(mock_engine):
+    """An engine that waits for `slow.set()` before each further core than those allowed so far."""
+    import threading
+
+    gate = threading.Semaphore(0)
+    run = mock_engine.run
+
+    def wait(pixels):
+        assert gate.acquire(timeout=20)
+        return run(pixels)
+
+    mock_engine.run = wait
+    yield gate
+    gate.release(1000)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_her2.heatmap import Heatmap
+from napari_her2.viewer.heatmap_layer import (
+    add_heatmap_layer,
+    find_heatmap_layer,
+    heatmap_arguments,
+    heatmap_of_layer,
+)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 8, 33])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"scale": (0.25, 0.25), "units": ("um", "um"), "translate": (100.0, -7.0)},
+        {"scale": (0.5, 0.25), "rotate": 30, "shear": [0.2], "translate": (1.0, 2.0)},
+        {"scale": (2, 2), "affine": np.array([[1, 0.1, 5], [0, 1.5, -3], [0, 0, 1]])},
+    ],
+)
+def test_a_heatmap_pixel_covers_exactly_its_image_pixels(stride, place):
+    image = Image(np.zeros((100, 140, 3), np.uint8), rgb=True, name="a", **place)
+    heatmap = Heatmap((100, 140), stride)
+    layer = Image(heatmap.image, **heatmap_arguments(image, heatmap))
+    for i, j in ((0, 0), (1, 0), (2, 3)):
+        # corners: half a pixel before the first image pixel, half a pixel after the last
+        for corner in (-0.5, 0.5):
+            over = (i + corner, j + corner)
+            under = ((i + 0.5 + corner) * stride - 0.5, (j + 0.5 + corner) * stride - 0.5)
+            assert layer.data_to_world(over) == pytest.approx(image.data_to_world(under))
+    assert layer.units == image.units
+    assert layer.axis_labels == image.axis_labels
+
+
+def test_the_layer_shows_the_expected_score_under_the_cores(viewer, image, cores, grid_of_discs, score_of):
+    heatmap = Heatmap((280, 520), 8)
+    heatmap.add(score_of(grid_of_discs["A-4"], "3+"))
+    layer = add_heatmap_layer(viewer.layers, image, cores, heatmap)
+    assert layer.name == "tma HER2 heatmap"
+    assert [la.name for la in viewer.layers] == ["tma", "tma HER2 heatmap", "tma cores"]
+    assert viewer.layers.selection.active is cores
+    assert layer.data.dtype == np.float32
+    assert tuple(layer.contrast_limits) == (0, 3)
+    core = grid_of_discs["A-4"]
+    assert layer.get_value(image.data_to_world((core.y, core.x)), world=True) == 3
+    other = grid_of_discs["B-1"]
+    assert np.isnan(layer.get_value(image.data_to_world((other.y, other.x)), world=True))
+    # the ends of the colormap are the colours of 0 and 3+, and nothing is drawn where nothing was scored
+    colours = layer.colormap.map(np.array([0.0, 1.0, np.nan]))
+    assert np.round(255 * colours[1][:3]).astype(int).tolist() == [0xC2, 0x17, 0x84]
+    assert colours[2][3] == 0
+
+
+def test_the_heatmap_comes_back_from_its_layer(viewer, image, cores, grid_of_discs, score_of):
+    layer = add_heatmap_layer(viewer.layers, image, cores, Heatmap((280, 520), 8))
+    layer.name = "renamed"
+    assert find_heatmap_layer(viewer.layers, image) is layer
+    assert find_heatmap_layer(viewer.layers, cores) is layer
+    heatmap = heatmap_of_layer(layer)
+    assert (heatmap.stride, heatmap.slide_shape) == (8, (280, 520))
+    heatmap.add(score_of(grid_of_discs["A-2"], "1+"))
+    assert np.nanmax(layer.data) == 1
+    viewer.layers.remove(layer)
+    assert find_heatmap_layer(viewer.layers, image) is None
