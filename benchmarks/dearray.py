@@ -262,8 +262,8 @@ def _litter(density: npt.NDArray[np.float32], radius: float, rng: np.random.Gene
     h, w = density.shape
     specks = np.zeros_like(density)
     n = 3 * count
-    specks[rng.integers(0, h, n), rng.integers(0, w, n)] = rng.uniform(2, 8, n)
-    density += ndimage.gaussian_filter(specks, 1.2)
+    specks[rng.integers(0, h, n), rng.integers(0, w, n)] = rng.uniform(0.005, 0.02, n) * radius**2
+    density += ndimage.gaussian_filter(specks, 0.055 * radius)
     blobs = np.zeros_like(density)
     n = max(2, count // 25)
     blobs[rng.integers(0, h, n), rng.integers(0, w, n)] = rng.uniform(0.3, 0.8, n) * 2 * np.pi * (radius / 3) ** 2 * 0.2

@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from napari_her2.cores import Core, CoreGrid, CoreState, core_name
 from napari_her2.dearray._discs import common_radius, disc_worth, pick
@@ -28,8 +29,8 @@ _SIDE = 1536
 _RADIUS = 14
 #: Denser than this along the border of the picture is the edge of the slide or its holder, not tissue.
 _EDGE_DENSITY = 0.06
-#: Least ring response of a disc that may be a core, and of one that stands off the grid.
-_LEAST, _LEAST_OFF = 0.3, 0.6
+#: Least ring response of a disc that may be a core, that tells where rows and columns are, and that stands off them.
+_LEAST, _LEAST_GRID, _LEAST_OFF = 0.3, 0.45, 0.6
 #: A given diameter is taken as it is when it explains at least this share of the tissue that the best one explains.
 _AGREES = 0.7
 
@@ -114,8 +115,9 @@ def find_cores(slide: Slide, params: DearrayParams = DearrayParams()) -> CoreGri
     finder, spots = _spots(tissue, radius)
     if not spots:
         raise _none_found(slide)
-    lattice = fit_lattice(np.array([s.place for s in spots]), np.array([min(1.0, s.response) for s in spots]), radius)
-    positions, lone = _positions(finder, spots, lattice)
+    clear = [s for s in spots if s.response > _LEAST_GRID] or spots
+    lattice = fit_lattice(np.array([s.place for s in clear]), np.array([min(1.0, s.response) for s in clear]), radius)
+    positions, lone = _positions(finder, clear, [s for s in spots if s not in clear], lattice)
     cores = [p.core(core_name(*cell), *cell, downsample) for cell, p in sorted(positions.items())]
     lone.sort(key=lambda s: (round(s.y / (2 * radius)), s.x))
     for n, spot in enumerate(lone, 1):
@@ -191,7 +193,7 @@ def _spots(tissue: Tissue, radius: float) -> tuple[Spots, list[Spot]]:
 
 
 def _positions(
-    finder: Spots, spots: list[Spot], lattice: Lattice | None
+    finder: Spots, spots: list[Spot], weak: list[Spot], lattice: Lattice | None
 ) -> tuple[dict[tuple[int, int], Position], list[Spot]]:
     """What stands at each (row, column), and the cores off the grid."""
     if lattice is None:
@@ -201,8 +203,17 @@ def _positions(
         (int(lattice.row[i]), int(lattice.column[i])): (spots[i], float(lattice.residual[i]))
         for i in np.flatnonzero(lattice.row >= 0)
     }
-    lone = _off_grid([spots[i] for i in np.flatnonzero(lattice.row < 0)], finder.radius)
     places = lattice.places(np.array([s.place for s in spots]))
+    near = cKDTree(places.reshape(-1, 2))
+    stray = []
+    for spot in weak:
+        away, index = near.query(spot.place)
+        cell = (int(index) // places.shape[1], int(index) % places.shape[1])
+        if away < 0.5 * lattice.pitch and cell not in known:
+            known[cell] = spot, float(away) / lattice.pitch
+        else:
+            stray.append(spot)
+    lone = _off_grid([spots[i] for i in np.flatnonzero(lattice.row < 0)] + stray, finder.radius)
     empty = [cell for cell in np.ndindex(*places.shape[:2]) if cell not in known]
     remains = finder.remains(
         np.array([places[cell] for cell in empty]).reshape(-1, 2),

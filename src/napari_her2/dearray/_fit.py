@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
+from scipy import fft, ndimage
 
 from napari_her2.dearray._discs import Map, Points, disc_kernel, disc_mean, ring_response
 from napari_her2.dearray._tissue import Tissue
@@ -26,6 +26,8 @@ _OWN = 0.35
 _REMAINS = 0.075
 #: The remains of a core end within it: their ring response is at least this share of their fill.
 _ALONE = 0.6
+#: ... and their largest piece covers at least this share of the disc.
+_PIECE = 0.035
 #: Remains stand at least this far from the next core, in sums of both radii.
 _CROWDED = 0.7
 
@@ -174,10 +176,20 @@ class Spots:
             spot = self.measure(y, x, self.radius, float(response[int(y), int(x)]))
             spot = replace(spot, fill=min(spot.fill, float(share[int(y), int(x)])))
             whole = spot.fill > 0.45 and spot.response > -0.1
-            if is_core(spot) and (whole or spot.response > _ALONE * spot.fill):
+            alone = spot.response > _ALONE * spot.fill and self._largest_piece(rest, spot) > _PIECE
+            if is_core(spot) and (whole or alone):
                 found[n] = spot
                 _stamp(share, spot.place, 2 * _CROWDED * self.radius)
         return found
+
+    def _largest_piece(self, rest: Map, spot: Spot) -> float:
+        """Largest connected piece of tissue on a disc, as a share of it; specks of dust are many and small."""
+        half = int(spot.radius) + 1
+        around = _cut(rest, round(spot.y), round(spot.x), half)
+        grid = np.arange(-half, half + 1)
+        tissue = (around > 0.5) & (grid[:, None] ** 2 + grid[None] ** 2 <= spot.radius**2)
+        labels, count = ndimage.label(tissue, np.ones((3, 3)))
+        return float(np.bincount(labels.ravel())[1:].max() / (np.pi * spot.radius**2)) if count else 0.0
 
     def _search(self, share: Map, place: Points, pitch: float) -> tuple[float, float, float]:
         h, w = share.shape

@@ -347,7 +347,7 @@ def _trim(row: Ints, column: Ints, rows: Points, columns: Points) -> tuple[Ints,
                     beyond += counts[n]
                     gap = abs(place[used[n + 1]] - place[used[n]])
                     dense = counts[n + 1] > 0.5 * full
-                    lone = beyond == 1 and full >= 5
+                    lone = max(counts[: n + 1]) == 1 and full >= 5
                     if dense and (lone or (beyond <= small and gap > 2.3)):
                         gone = np.isin(index, used[: n + 1])
                         row[gone] = column[gone] = -1
