@@ -47,14 +47,15 @@ def score_of():
 
 @pytest.fixture
 def answers(monkeypatch):
-    """Answers to the questions of the viewer, in turn, and the questions that were asked; no question opens a window."""
+    """Answers to the questions of the viewer, in turn, and what was asked; no question opens a window."""
     from napari_her2.viewer import ask
 
     class Answers(list):
-        asked: list[str] = []
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: list[str] = []
 
     given = Answers()
-    given.asked = []
 
     def confirm(question, *_, **__):
         given.asked.append(question)

@@ -25,7 +25,13 @@ def test_a_drawn_shape_inherits_nothing_from_another_core(image, cores, grid_of_
     assert len(grid_of_layer(cores)) == 8
     assert tidy(cores) == ["new-1"]
     row = cores.features.iloc[-1]
-    assert (row["core"], row["her2_score"], row["state"], row["row"], row["label"]) == ("new-1", "", "tissue", -1, "new-1")
+    assert (row["core"], row["her2_score"], row["state"], row["row"], row["label"]) == (
+        "new-1",
+        "",
+        "tissue",
+        -1,
+        "new-1",
+    )
     assert (row["y"], row["x"], row["diameter"], row["x_um"], row["image"]) == (220, 220, 40, 440, "tma")
     assert np.isnan(row["p_3"])
     assert list(cores.features.columns) == [*COLUMNS, "label"]

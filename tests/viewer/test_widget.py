@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QLabel
 
 from napari_her2.colours import SCORE_COLOURS
+from napari_her2.dearray import find_cores
 from napari_her2.engine import DEVICES
 from napari_her2.export import read_cores
 from napari_her2.scores import SCORES
@@ -133,7 +135,6 @@ def test_a_closed_dock_lets_go_of_everything(make_viewer, qtbot, slow):
     viewer.window.remove_dock_widget(dock_widget)
     assert run.cancelled
     widget.deleteLater()
-    del widget
     slow.release(100)
     qtbot.waitUntil(lambda: not run.running)
     layer = viewer.layers["tma cores"]
@@ -159,6 +160,9 @@ def test_a_missing_pixel_size_is_asked_for(make_viewer, qtbot):
         box.mpp.editingFinished.emit()
         assert words in widget.status.text()
         assert widget.status.objectName() == "error"
+        # napari tells it too, as a sentence and not as an exception with its traceback
+        assert notification_manager.records[-1].message == widget.status.text()
+        assert type(notification_manager.records[-1]).__name__ == "Notification"
     box.mpp.clear()
     qtbot.keyClicks(box.mpp, "2,0")
     box.mpp.editingFinished.emit()
@@ -229,14 +233,17 @@ def test_opening_the_widget_imports_no_network_library():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_demo_finds_and_scores_the_sample(make_viewer, qtbot, monkeypatch, tmp_path):
+def test_the_demo_finds_and_scores_the_sample(make_viewer, qtbot, monkeypatch):
     from napari_her2.viewer.demo import show_demo
 
     viewer = make_viewer()
     viewer.layers.clear()
+    monkeypatch.setattr("napari_her2.dearray.find_cores", find_cores)
     widget = show_demo(viewer)
     qtbot.waitUntil(lambda: widget.session.run is not None and not widget.session.working, timeout=60_000)
     assert [layer.name for layer in viewer.layers] == [
         *("sample_her2_tma", "sample_her2_tma HER2 heatmap", "sample_her2_tma cores")
     ]
-    assert len(widget.session.scores()) == 8
+    grid = widget.session.grid()
+    assert len(grid) == 20
+    assert set(widget.session.scores()) == {core.name for core in grid.scorable}

@@ -67,8 +67,9 @@ class Session:
         layers.events.removed.connect(self._on_removed)
         for layer in layers:
             layer.events.name.connect(self._tell)
-        active = layers.selection.active
-        self.choose(active if active in self.slides() else next(iter(self.slides()[::-1]), None))
+        # equal and not identical: napari hands plugins the layers in a wrapper here
+        active = [image for image in self.slides() if image == layers.selection.active]
+        self.choose((active or self.slides() or [None])[-1])
 
     def close(self) -> None:
         """Stop what runs, keep what is done, and let go of every layer."""
@@ -330,7 +331,7 @@ class Session:
         if layer is self.cores_layer:
             self._watch.bind(None)
         if layer is self.image:
-            self.choose(next(iter(self.slides()[::-1]), None))
+            self.choose((self.slides() or [None])[-1])
         self.changed.emit()
 
     def _tell(self) -> None:
