@@ -31,8 +31,8 @@ _RADIUS = 14
 _EDGE_DENSITY = 0.06
 #: Least ring response of a disc that may be a core, that tells where rows and columns are, and that stands off them.
 _LEAST, _LEAST_GRID, _LEAST_OFF = 0.3, 0.45, 0.6
-#: A given diameter is taken as it is when it explains at least this share of the tissue that the best one explains.
-_AGREES = 0.7
+#: A given diameter is taken when it is this close to the slide's own, or explains this share of what that does.
+_CLOSE, _AGREES = 0.88, 0.7
 
 
 @dataclass(frozen=True)
@@ -160,13 +160,12 @@ def _radius(slide: Slide, tissue: Tissue, downsample: float, given: float | None
     told = given / 2 / downsample
     if radius == 0:
         return told
-    if not 2 < told < max(tissue.mask.shape):
-        agrees = False
-    else:
-        own, other = disc_worth(tissue.mask, [radius, told])
-        agrees = other >= _AGREES * own
-    if agrees:
+    if _CLOSE < told / radius < 1 / _CLOSE:
         return told
+    if 2 < told < max(tissue.mask.shape):
+        own, other = disc_worth(tissue.mask, [radius, told])[1]
+        if other >= _AGREES * own:
+            return told
     unit, size = ("mm", slide.mpp / 1000) if slide.mpp else ("pixels", 1.0)
     warnings.warn(
         f"You said {given * size:.3g} {unit}; the cores of {slide.name} look {2 * radius * downsample * size:.3g} "
@@ -239,7 +238,7 @@ def _off_grid(spots: list[Spot], radius: float) -> list[Spot]:
 
 def _tissue(spot: Spot, away: float) -> Position:
     """A core with tissue: sure when it is full, clear and in its place (`away` from it in pitches)."""
-    full = 1 / (1 + np.exp(0.5 - 12 * min(spot.fill, max(0.0, spot.response) + 0.1)))
+    full = 1 / (1 + np.exp(1.5 - 12 * min(spot.fill, max(0.0, spot.response) + 0.1)))
     confidence = float(full) * (1 - min(0.5, max(0.0, away - 0.25)))
     reasons = []
     if spot.fill < 0.3:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
-__all__ = ["common_radius", "disc_kernel", "disc_mean", "disc_worth", "halve", "pick", "ring_response"]
+__all__ = ["common_radius", "disc_kernel", "disc_mean", "disc_worth", "halve", "pick", "ring_response", "vertex"]
 
 Map = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
@@ -88,17 +88,33 @@ def pick(response: Map, radius: float, least: float, apart: float = 1.5) -> tupl
     return points[alive], values[alive]
 
 
-def disc_worth(mask: Map, radii: npt.ArrayLike) -> list[float]:
+def disc_worth(mask: Map, radii: npt.ArrayLike) -> tuple[Points, Points]:
     """How much of the tissue separate discs of each radius explain, in pixels.
 
-    Discs are laid greedily where the ring response is highest; the worth is the sum of ``response**2 * area``. Where
-    the tissue is discs of radius r, it is ``r**4 / R**2`` for R above r, and falls at once for R below.
+    Discs are laid greedily where the ring response is highest.
+
+    Returns
+    -------
+    worth : ndarray of float64, shape (n,)
+        Sum of ``response**2 * area``. Where the tissue is discs of radius r, it is ``r**4 / R**2`` for R above r, and
+        falls at once for R below.
+    solid : ndarray of float64, shape (n,)
+        The same times the fourth power of each disc's fill: a whole array of touching cores on a clean slide looks
+        like a disc, too, but has glass between its cores.
     """
     radii = np.atleast_1d(np.asarray(radii, float))
-    return [
-        float(np.sum(pick(response, r, 0.25, apart=1.7)[1] ** 2)) * np.pi * r**2
-        for r, response in zip(radii, ring_response(mask, radii), strict=True)
-    ]
+    sums = np.pad(np.cumsum(np.cumsum(mask, axis=0, dtype=np.float64), axis=1), ((1, 0), (1, 0)))
+    worth, solid = [], []
+    for r, response in zip(radii, ring_response(mask, radii), strict=True):
+        points, values = pick(response, r, 0.25, apart=1.7)
+        half = max(1, round(0.8 * r))  # a square of about the area of the disc
+        low = np.clip(points.astype(int) - half, 0, np.array(mask.shape)).reshape(-1, 2)
+        high = np.clip(points.astype(int) + half + 1, 0, np.array(mask.shape)).reshape(-1, 2)
+        (y0, x0), (y1, x1) = low.T, high.T
+        fill = (sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]) / (2 * half + 1) ** 2
+        worth.append(float(np.sum(values**2)) * np.pi * r**2)
+        solid.append(float(np.sum(values**2 * fill**4)) * np.pi * r**2)
+    return np.array(worth), np.array(solid)
 
 
 def common_radius(mask: Map) -> float:
@@ -109,22 +125,34 @@ def common_radius(mask: Map) -> float:
     float
         0.0 when nothing looks like a disc.
     """
-    worths: list[float] = []
+    found: list[tuple[Points, Points]] = []
     scale, picture = 1, mask
     while max(picture.shape) > _SEARCH:
         scale, picture = 2 * scale, halve(picture)
     first = scale * _RADII[0]
     while min(picture.shape) > 3 * _RADII[0]:
-        worths += [w * scale**2 for w in disc_worth(picture, _RADII)]
+        worth, solid = disc_worth(picture, _RADII)
+        found.append((worth * scale**2, solid * scale**2))
         scale, picture = 2 * scale, halve(picture)
-    if not worths or max(worths) == 0:
+    if not found:
         return 0.0
-    top = int(np.argmax(worths))
-    step = float(top)
-    if 0 < top < len(worths) - 1:
-        before, here, after = worths[top - 1 : top + 2]
-        step += 0.5 * (before - after) / (before - 2 * here + after)
-    return float(first * 2 ** (step / len(_RADII)))
+    worth, solid = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    top = int(np.argmax(solid))
+    if solid[top] == 0:
+        return 0.0
+    # the fill pulls a little to smaller discs: the top is that of the worth nearby
+    while 0 < top < len(worth) - 1 and worth[top] < max(worth[top - 1], worth[top + 1]):
+        top += 1 if worth[top + 1] > worth[top - 1] else -1
+    return float(first * 2 ** (vertex(worth, top) / len(_RADII)))
+
+
+def vertex(values: npt.NDArray[np.floating], i: int) -> float:
+    """Place of the top of a parabola through a maximum and its two neighbours."""
+    if not 0 < i < len(values) - 1:
+        return float(i)
+    before, here, after = (float(v) for v in values[i - 1 : i + 2])
+    bend = before - 2 * here + after
+    return i + (0.5 * (before - after) / bend if bend < 0 else 0.0)
 
 
 def halve(picture: Map) -> Map:

@@ -6,10 +6,9 @@ import heapq
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft, ndimage
 
-from napari_her2.dearray._discs import Map, Points, disc_kernel, disc_mean, ring_response
+from napari_her2.dearray._discs import Map, Points, disc_kernel, disc_mean, ring_response, vertex
 from napari_her2.dearray._tissue import Tissue
 
 __all__ = ["Spot", "Spots", "is_core"]
@@ -26,8 +25,8 @@ _OWN = 0.35
 _REMAINS = 0.075
 #: The remains of a core end within it: their ring response is at least this share of their fill.
 _ALONE = 0.6
-#: ... and their largest piece covers at least this share of the disc.
-_PIECE = 0.035
+#: ... and their largest piece covers at least this share of the disc, and more pixels than a speck of dust.
+_PIECE, _SPECK = 0.035, 25
 #: Remains stand at least this far from the next core, in sums of both radii.
 _CROWDED = 0.7
 
@@ -116,12 +115,8 @@ class Spots:
         sizes = _SIZES[:, None, None]
         worth = np.square(np.clip(near, 0, None)) * sizes**2 - 0.15 * away - np.log(sizes) ** 2
         k, i, j = (int(n) for n in np.unravel_index(int(np.argmax(worth)), worth.shape))
-        size = float(_SIZES[k])
-        if 0 < k < len(_SIZES) - 1:
-            before, here, after = worth[k - 1 : k + 2, i, j]
-            bend = before - 2 * here + after
-            size *= (_SIZES[k + 1] / _SIZES[k - 1]) ** (0.25 * (before - after) / bend) if bend < 0 else 1.0
-        y, x = cy + _vertex(worth[k, :, j], i) - reach, cx + _vertex(worth[k, i], j) - reach
+        size = float(np.interp(vertex(worth[:, i, j], k), np.arange(len(_SIZES)), _SIZES))
+        y, x = cy + vertex(worth[k, :, j], i) - reach, cx + vertex(worth[k, i], j) - reach
         return self.measure(y, x, self.radius * size, float(near[k, i, j]))
 
     def measure(self, y: float, x: float, radius: float, response: float) -> Spot:
@@ -162,6 +157,7 @@ class Spots:
         response = ring_response(rest, [self.radius])[0]
         for s in known:
             _stamp(share, s.place, _CROWDED * (s.radius + self.radius))
+        piece = max(_PIECE * np.pi * self.radius**2, _SPECK)
         found: list[Spot | None] = [None] * len(places)
         queue = [(-self._search(share, place, pitch)[0], n) for n, place in enumerate(places)]
         heapq.heapify(queue)
@@ -176,20 +172,20 @@ class Spots:
             spot = self.measure(y, x, self.radius, float(response[int(y), int(x)]))
             spot = replace(spot, fill=min(spot.fill, float(share[int(y), int(x)])))
             whole = spot.fill > 0.45 and spot.response > -0.1
-            alone = spot.response > _ALONE * spot.fill and self._largest_piece(rest, spot) > _PIECE
+            alone = spot.response > _ALONE * spot.fill and self._largest_piece(rest, spot) > piece
             if is_core(spot) and (whole or alone):
                 found[n] = spot
                 _stamp(share, spot.place, 2 * _CROWDED * self.radius)
         return found
 
     def _largest_piece(self, rest: Map, spot: Spot) -> float:
-        """Largest connected piece of tissue on a disc, as a share of it; specks of dust are many and small."""
+        """Pixels of the largest connected piece of tissue on a disc; specks of dust are many and small."""
         half = int(spot.radius) + 1
         around = _cut(rest, round(spot.y), round(spot.x), half)
         grid = np.arange(-half, half + 1)
         tissue = (around > 0.5) & (grid[:, None] ** 2 + grid[None] ** 2 <= spot.radius**2)
         labels, count = ndimage.label(tissue, np.ones((3, 3)))
-        return float(np.bincount(labels.ravel())[1:].max() / (np.pi * spot.radius**2)) if count else 0.0
+        return float(np.bincount(labels.ravel())[1:].max()) if count else 0.0
 
     def _search(self, share: Map, place: Points, pitch: float) -> tuple[float, float, float]:
         h, w = share.shape
@@ -223,12 +219,3 @@ def _stamp(picture: Map, place: Points, r: float) -> None:
     x0, x1 = max(0, int(x - r)), min(w, int(x + r) + 2)
     yy, xx = np.ogrid[y0:y1, x0:x1]
     picture[y0:y1, x0:x1][(yy - y) ** 2 + (xx - x) ** 2 <= r * r] = 0
-
-
-def _vertex(values: npt.NDArray[np.floating], i: int) -> float:
-    """Place of the top of a parabola through a maximum and its two neighbours."""
-    if not 0 < i < len(values) - 1:
-        return float(i)
-    before, here, after = (float(v) for v in values[i - 1 : i + 2])
-    bend = before - 2 * here + after
-    return i + (0.5 * (before - after) / bend if bend < 0 else 0.0)
