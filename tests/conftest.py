@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,15 @@ from napari_her2.cores import Core, CoreGrid, core_name
 from napari_her2.models import ScoringModel
 from napari_her2.pyramid import LevelSpec, PyramidSpec
 from napari_her2.slide import Slide
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A real viewer needs OpenGL, which Qt has no way to without a display: such tests are skipped, and say so."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        skipped = pytest.mark.skip(reason="no display for a real viewer: run under xvfb-run")
+        for item in items:
+            if "make_napari_viewer_proxy" in getattr(item, "fixturenames", ()):
+                item.add_marker(skipped)
 
 
 @pytest.fixture(scope="session")
