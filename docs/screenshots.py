@@ -48,33 +48,35 @@ def main(slide: Path, folder: Path) -> None:
     widget: HER2Widget = viewer.window.add_plugin_dock_widget("napari-her2", "HER2 scoring")[1]
     session = widget.session
 
-    def shoot(name: str) -> None:
+    def shoot(name: str, *, whole: bool = True) -> None:
         viewer.window.resize(1280, 800)
         settle()
+        if whole:
+            viewer.reset_view(margin=0.02)
+            settle()
         viewer.window.screenshot(str(folder / name), canvas_only=False, flash=False)
 
-    shoot("1_slide.png")
     widget.cores_box.find.click()
     wait(lambda: not session.busy)
-    viewer.reset_view()
-    shoot("2_cores.png")
     layer = session.cores_layer
     layer.selected_data = {0, 1}
     widget.cores_box.buttons["Row"].click()
     settle()
     widget.score_box.selected.click()
     wait(lambda: session.run.done >= 2)
-    shoot("3_scoring.png")
+    shoot("viewer_scoring.png")
     wait(lambda: not session.working)
     widget.score_box.all.click()
     wait(lambda: not session.working)
     widget.cores_box.buttons["None"].click()
-    shoot("4_scored.png")
-    core = next(s.core for s in session.scores().values() if s.score == "3+")
+    shoot("viewer.png")
+    middle = (len(session.scores()) - 1) / 2
+    strong = [(abs(i - middle), s.core) for i, s in enumerate(session.scores().values()) if s.score == "3+"]
+    core = min(strong, key=lambda pair: pair[0])[1]
     camera = scene(viewer).camera
     camera.center = tuple(session.image.data_to_world((core.y, core.x)))
     camera.zoom *= 3
-    shoot("5_core.png")
+    shoot("viewer_core.png", whole=False)
     viewer.close()
 
 

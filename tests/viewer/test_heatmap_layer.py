@@ -50,10 +50,11 @@ def test_the_layer_shows_the_expected_score_under_the_cores(viewer, image, cores
     assert layer.get_value(image.data_to_world((core.y, core.x)), world=True) == 3
     other = grid_of_discs["B-1"]
     assert np.isnan(layer.get_value(image.data_to_world((other.y, other.x)), world=True))
-    # the ends of the colormap are the colours of 0 and 3+, and nothing is drawn where nothing was scored
-    colours = layer.colormap.map(np.array([0.0, 1.0, np.nan]))
-    assert np.round(255 * colours[1][:3]).astype(int).tolist() == [0xC2, 0x17, 0x84]
-    assert colours[2][3] == 0
+    # the colormap runs from the colour of 0, faint, to that of 3+; nothing is drawn where nothing was scored
+    low, high, nothing = layer.colormap.map(np.array([0.0, 1.0, np.nan]))
+    assert np.round(255 * low[:3]).astype(int).tolist() == [0x1A, 0x58, 0xEC]
+    assert np.round(255 * high[:3]).astype(int).tolist() == [0xC2, 0x17, 0x84]
+    assert nothing[3] == 0 < low[3] < high[3] == 1
 
 
 def test_the_heatmap_comes_back_from_its_layer(viewer, image, cores, grid_of_discs, score_of):

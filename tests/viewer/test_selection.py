@@ -58,3 +58,35 @@ def test_rows_of_other_blocks_are_other_rows(layer):
     layer.selected_data = {0}
     select_rows(layer)
     assert selected_names(layer) == ["A-1"]
+
+
+def test_the_mouse_selects_cores(layer):
+    """Click, shift-click, a box: napari's own select mode, on rings whose inside is transparent."""
+    from types import SimpleNamespace
+
+    from napari.utils._proxies import ReadOnlyWrapper
+    from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
+
+    layer.mode = "select"
+
+    def event(kind, point, modifiers=()):
+        return ReadOnlyWrapper(SimpleNamespace(
+            type=kind, position=layer.data_to_world(point), modifiers=modifiers, is_dragging=kind == "mouse_move",
+            dims_displayed=(0, 1), dims_point=(0, 0), view_direction=None, pos=(0, 0), button=1, handled=False,
+        ))  # fmt: skip
+
+    def drag(start, *way, modifiers=()):
+        mouse_press_callbacks(layer, event("mouse_press", start, modifiers))
+        for point in way:
+            mouse_move_callbacks(layer, event("mouse_move", point, modifiers))
+        mouse_release_callbacks(layer, event("mouse_release", (start, *way)[-1], modifiers))
+
+    drag((83, 77))
+    assert selected_names(layer) == ["A-1"]
+    drag((203, 437), modifiers=("Shift",))
+    assert selected_names(layer) == ["A-1", "B-4"]
+    drag((10, 10))
+    assert selected_names(layer) == []
+    drag((10, 260), (100, 400), (275, 515))
+    assert selected_names(layer) == ["A-3", "A-4", "B-3", "B-4"]
+    assert layer.features["y"].tolist()[0] == 80

@@ -16,6 +16,9 @@ from napari_her2.viewer.slide_layer import KEY, placement
 
 __all__ = ["add_heatmap_layer", "find_heatmap_layer", "heatmap_arguments", "heatmap_of_layer"]
 
+#: The scores' own colours, so that the heatmap needs no legend; the lower the fainter, so that the tissue shows.
+_COLOURS = [SCORE_COLOURS[score] + alpha for score, alpha in zip(SCORES, ("59", "b3", "ff", "ff"), strict=True)]
+
 
 def heatmap_arguments(image: Layer, heatmap: Heatmap) -> dict[str, Any]:
     """Arguments of the image layer that shows a heatmap over `image`.
@@ -32,8 +35,7 @@ def heatmap_arguments(image: Layer, heatmap: Heatmap) -> dict[str, Any]:
         "scale": scale,
         "translate": np.asarray(shift),
         "name": f"{image.name} HER2 heatmap",
-        # the scores' own colours, so that the heatmap needs no legend of its own
-        "colormap": Colormap([SCORE_COLOURS[s] for s in SCORES], name="HER2 score"),
+        "colormap": Colormap(_COLOURS, name="HER2 score"),
         "contrast_limits": (0.0, 3.0),
         "opacity": 0.5,
         "blending": "translucent",
