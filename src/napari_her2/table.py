@@ -33,9 +33,7 @@ _AUTOMATIC = re.compile(r"\s*\[automatic: .*\]$", re.DOTALL)
 _NEEDED = ("core", "x", "y", "diameter")
 
 
-def cores_table(
-    image: str, grid: CoreGrid, scores: Mapping[str, CoreScore], mpp: float | None
-) -> pd.DataFrame:
+def cores_table(image: str, grid: CoreGrid, scores: Mapping[str, CoreScore], mpp: float | None) -> pd.DataFrame:
     """One row per core, in grid order, with every column of `COLUMNS`.
 
     Parameters

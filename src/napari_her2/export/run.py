@@ -78,9 +78,7 @@ def record(run: Run) -> dict[str, Any]:
             "pixel_size_um": slide.mpp,
             "pixel_size_source": slide.mpp_source,
         },
-        "model": None
-        if model is None
-        else {"name": model.name, "version": model.version, "sha256": model.sha256},
+        "model": None if model is None else {"name": model.name, "version": model.version, "sha256": model.sha256},
         "heatmap_stride_pixels": None if run.heatmap is None else run.heatmap.stride,
         "counts": counts(run),
         **run.provenance,
