@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,11 @@ def lattice(
     return places - places.min(axis=(0, 1)) + start
 
 
-def found(picture: Picture, **known: float) -> CoreGrid:
-    return find_cores(Slide.from_arrays(picture, name="drawn"), DearrayParams(**known))
+def found(picture: Picture, diameter: float | None = None) -> CoreGrid:
+    return find_cores(Slide.from_arrays(picture, name="drawn"), DearrayParams(core_diameter_px=diameter))
 
 
-def check(grid: CoreGrid, places: npt.NDArray[np.float64], radius: float, gone: set[str] = frozenset()) -> None:
+def check(grid: CoreGrid, places: npt.NDArray[np.float64], radius: float, gone: Collection[str] = ()) -> None:
     """Every place has its name, state and centre; nothing else is on the grid."""
     names = {core_name(r, c): places[r, c] for r, c in np.ndindex(*places.shape[:2])}
     assert {c.name for c in grid} == set(names)
@@ -138,7 +139,7 @@ def test_dust_and_pen_are_no_cores() -> None:
         np.array([places[r, c] for r, c in np.ndindex(6, 8) if core_name(r, c) not in gone]), shape=(400, 500)
     )
     rng = np.random.default_rng(1)
-    for y, x in rng.integers(5, 390, (120, 2)):
+    for y, x in rng.integers(5, 390, (60, 2)):
         picture[y, x : x + 2] = 60
     picture[20:24, 30:470] = (40, 40, 120)
     picture[20:380, 470:476] = (40, 40, 120)
@@ -192,26 +193,32 @@ def test_blank_slide() -> None:
 
 
 def test_tissue_without_cores() -> None:
-    picture = (
-        drawn(np.zeros((0, 2)) + 0, shape=(300, 400)) if False else np.tile(np.array(GLASS, np.uint8), (300, 400, 1))
-    )
+    picture = np.tile(np.array(GLASS, np.uint8), (300, 400, 1))
     picture[140:150] = (150, 130, 170)
     with pytest.raises(CoresError, match="No cores found on drawn"):
         found(picture)
+
+
+def test_a_piece_of_a_section_is_no_core() -> None:
+    rng = np.random.default_rng(0)
+    picture = np.tile(np.array(GLASS, float), (300, 400, 1))
+    picture[30:, 60:] = np.array((170, 150, 185)) + rng.normal(0, 15, (270, 340, 1))
+    with pytest.raises(CoresError, match="No cores found on drawn"):
+        found(picture.clip(0, 255).astype(np.uint8))
 
 
 def test_given_diameter_is_used_when_it_agrees() -> None:
     places = lattice(4, 5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(found(drawn(places.reshape(-1, 2)), core_diameter_px=29.0), places, 14)
+        check(found(drawn(places.reshape(-1, 2)), diameter=29.0), places, 14)
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.35])
 def test_wrong_diameter_is_noticed(factor: float) -> None:
     places = lattice(5, 6)
     with pytest.warns(UserWarning, match=r"You said .* pixels; the cores of drawn look 2[789]"):
-        grid = found(drawn(places.reshape(-1, 2)), core_diameter_px=28 * factor)
+        grid = found(drawn(places.reshape(-1, 2)), diameter=28 * factor)
     check(grid, places, 14)
 
 
@@ -227,7 +234,7 @@ def test_diameter_in_micrometres_needs_the_pixel_size() -> None:
 @pytest.mark.parametrize("diameter", [0.0, -3.0, float("nan")])
 def test_diameter_must_be_a_length(diameter: float) -> None:
     with pytest.raises(CoresError, match="more than 0"):
-        found(drawn(lattice(2, 2).reshape(-1, 2)), core_diameter_px=diameter)
+        found(drawn(lattice(2, 2).reshape(-1, 2)), diameter=diameter)
 
 
 def gappy(seed: int) -> tuple[npt.NDArray[np.float64], set[str], Picture]:

@@ -113,9 +113,9 @@ def find_cores(slide: Slide, params: DearrayParams = DearrayParams()) -> CoreGri
     factor = max(1, int(radius / _RADIUS))
     tissue, radius, downsample = tissue.reduced(factor), radius / factor, downsample * factor
     finder, spots = _spots(tissue, radius)
-    if not spots:
+    clear = [s for s in spots if s.response > _LEAST_GRID]
+    if not clear or (len(clear) == 1 and _leaves(clear[0], tissue.mask.shape)):
         raise _none_found(slide)
-    clear = [s for s in spots if s.response > _LEAST_GRID] or spots
     lattice = fit_lattice(np.array([s.place for s in clear]), np.array([min(1.0, s.response) for s in clear]), radius)
     positions, lone = _positions(finder, clear, [s for s in spots if s not in clear], lattice)
     cores = [p.core(core_name(*cell), *cell, downsample) for cell, p in sorted(positions.items())]
@@ -146,6 +146,12 @@ def _none_found(slide: Slide) -> CoresError:
         f"No cores found on {slide.name}: its tissue does not form round pieces of one size. "
         "Draw the cores by hand, or score the image as a single core."
     )
+
+
+def _leaves(spot: Spot, shape: tuple[int, ...]) -> bool:
+    """Whether a disc goes beyond the picture: a piece of a larger section, not a core."""
+    r = 0.9 * spot.radius
+    return not (r < spot.y < shape[0] - r and r < spot.x < shape[1] - r)
 
 
 def _radius(slide: Slide, tissue: Tissue, downsample: float, given: float | None) -> float:
@@ -196,8 +202,7 @@ def _positions(
 ) -> tuple[dict[tuple[int, int], Position], list[Spot]]:
     """What stands at each (row, column), and the cores off the grid."""
     if lattice is None:
-        best = max(spots, key=lambda s: s.response)
-        return {(0, 0): _tissue(best, 0.0)}, []
+        return {(0, 0): _tissue(max(spots, key=lambda s: s.response), 0.0)}, []
     known = {
         (int(lattice.row[i]), int(lattice.column[i])): (spots[i], float(lattice.residual[i]))
         for i in np.flatnonzero(lattice.row >= 0)
@@ -219,13 +224,14 @@ def _positions(
         lattice.pitch,
         [s for s, _ in known.values()] + lone,
     )
+    usual = float(np.median([s.radius for s, _ in known.values()]))
     positions = {cell: _tissue(spot, away) for cell, (spot, away) in known.items()}
     for (row, column), found in zip(empty, remains, strict=True):
         y, x = (float(n) for n in places[row, column])
         if found is not None:
             positions[row, column] = _tissue(found, float(np.hypot(found.y - y, found.x - x)) / lattice.pitch)
         else:
-            positions[row, column] = _missing(finder.measure(y, x, finder.radius, 0.0))
+            positions[row, column] = _missing(finder.measure(y, x, usual, 0.0))
     return positions, lone
 
 

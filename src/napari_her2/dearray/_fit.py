@@ -26,7 +26,7 @@ _REMAINS = 0.075
 #: The remains of a core end within it: their ring response is at least this share of their fill.
 _ALONE = 0.6
 #: ... and their largest piece covers at least this share of the disc, and more pixels than a speck of dust.
-_PIECE, _SPECK = 0.035, 25
+_PIECE, _SPECK = 0.035, 40
 #: Remains stand at least this far from the next core, in sums of both radii.
 _CROWDED = 0.7
 

@@ -24,6 +24,8 @@ _TOLERANCE = 0.33
 _SAME = 0.45
 #: A few points make a row or column of their own only this far (in pitches) from the next.
 _APART = 0.72
+#: A group of so many points may be shifted by up to a pitch to fit the lines of the others.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,8 @@ def _label(flat: Points, links: tuple[Ints, Ints], strength: Points) -> tuple[In
     groups = [np.flatnonzero(block == i) for i in order]
     lines = [_lines(flat[:, axis], label[:, axis], groups) for axis in (0, 1)]
     column, row = lines[0][0], lines[1][0]
+    _absorb(flat[:, 0], column, lines[0][1], row, groups)
+    _absorb(flat[:, 1], row, lines[1][1], column, groups)
     off = (column < 0) | (row < 0)
     # one core to a crossing: the nearest stays
     place = np.stack([lines[0][1][column], lines[1][1][row]], axis=1)
@@ -326,6 +330,30 @@ def _lines(value: Points, label: Ints, groups: list[Ints]) -> tuple[Ints, Points
     for new, old in enumerate(order):
         line[members[old]] = new
     return line, np.array(places)[order]
+
+
+def _absorb(value: Points, line: Ints, place: Points, other: Ints, groups: list[Ints]) -> None:
+    """Move small groups that alone make a line between others onto the lines that are there; `line` is changed.
+
+    Far from the rest of the grid its warp is only guessed, and a few cores there may seem to stand between two rows
+    of it. They are shifted by up to a pitch to where all of them find a line and a free place on it.
+    """
+    for group in groups:
+        if len(group) > _FEW:
+            continue
+        inside = (line[group] > 0) & (line[group] < len(place) - 1)
+        own = [int(n) for n in np.unique(line[group[inside]]) if np.isin(np.flatnonzero(line == n), group).all()]
+        if not own:
+            continue
+        rest = np.setdiff1d(np.arange(len(place)), own)
+        taken = {(int(a), int(b)) for n, (a, b) in enumerate(zip(line, other, strict=True)) if n not in group}
+        for shift in sorted(np.linspace(-1, 1, 21), key=abs):
+            nearest = rest[np.argmin(np.abs(value[group, None] + shift - place[rest]), axis=1)]
+            near = np.abs(value[group] + shift - place[nearest]) < 0.35
+            cells = {(int(a), int(b)) for a, b in zip(nearest, other[group], strict=True)}
+            if near.all() and len(cells) == len(group) and not cells & taken:
+                line[group] = nearest
+                break
 
 
 def _trim(row: Ints, column: Ints, rows: Points, columns: Points) -> tuple[Ints, Ints]:
