@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -24,8 +23,6 @@ from napari_her2.viewer.widgets.score_box import DEVICE_NAMES
 @pytest.fixture
 def make_viewer(make_napari_viewer_proxy, npe2pm, discs_slide, grid_of_discs, mock_model, mock_engine, monkeypatch):
     """A viewer that knows the plugin and shows the discs; the mock model is the one installed."""
-    if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
-        pytest.skip("drawing images needs a display: run the tests under xvfb-run")
     npe2pm.register(PluginManifest.from_distribution("napari-her2"))
     monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide: grid_of_discs)
     monkeypatch.setattr("napari_her2.viewer.widgets.score_box.installed_models", lambda: [mock_model])
