@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from napari.components import LayerList
@@ -48,7 +49,8 @@ class CoresWatch:
             return
         self._seen = None
         if old is not None:
-            self._later.stop()
+            with suppress(RuntimeError):  # when the application ends, Qt may have taken the timer already
+                self._later.stop()
             old.events.data.disconnect(self._on_shapes)
             old.events.features.disconnect(self._on_shapes)
             old.selected_data.events.items_changed.disconnect(self._on_selection)

@@ -29,7 +29,9 @@ def show_demo(viewer: Any = None, path: Path | None = None) -> HER2Widget:
     path : Path, optional
         Slide; the sample when not given.
     """
-    viewer = napari.Viewer(title="napari-her2 demo") if viewer is None else viewer
+    if viewer is None:
+        viewer = napari.Viewer(title="napari-her2 demo")
+        viewer.window.resize(1280, 800)  # room for slide and widget side by side, on a small screen too
     viewer.open(str(path or sample_slide()), plugin="napari-her2")
     _, widget = viewer.window.add_plugin_dock_widget("napari-her2", "HER2 scoring")
     session = widget.session

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from typing import Any
 
 from napari.components import LayerList
@@ -141,7 +142,8 @@ class ScoreRun:
         self.progressed.emit()
 
     def _finish(self) -> None:
-        self._timer.stop()
+        with suppress(RuntimeError):  # when the application ends, Qt may have taken the timer already
+            self._timer.stop()
         self.flush()
         self.running = False
         _RUNNING.discard(self)
