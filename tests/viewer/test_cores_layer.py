@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Shapes
 
 from napari_her2.colours import SCORE_COLOURS
-from napari_her2.cores import CoreState
+from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.errors import CoresError
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.table import COLUMNS, cores_table
@@ -39,6 +39,12 @@ def test_the_layer_is_the_grid(viewer, image, cores, grid_of_discs):
     core = grid_of_discs["B-3"]
     assert cores.data_to_world((core.y, core.x)) == image.data_to_world((core.y, core.x))
     assert cores.units == image.units
+
+
+def test_places_come_back_to_the_last_digit(viewer, image, grid_of_discs):
+    """So that the viewer and the command line draw the same patches and write the same numbers."""
+    grid = CoreGrid(tuple(replace(c, y=c.y * 1234 / 7, x=c.x * 1234 / 7, diameter=1e4 / 3) for c in grid_of_discs))
+    assert grid_of_layer(add_cores_layer(viewer.layers, image, slide_of_layer(image), grid)) == grid
 
 
 def test_cores_without_tissue_are_faint(viewer, image, grid_of_discs):

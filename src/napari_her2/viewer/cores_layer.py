@@ -230,7 +230,9 @@ def _labels(table: pd.DataFrame) -> list[str]:
 def _named(layer: Shapes) -> pd.DataFrame:
     """Features with the places as drawn; a shape that has no name of its own yet is no core (see `tidy`)."""
     table = layer.features.copy()
-    table[["y", "x", "diameter"]] = geometry(layer)
+    now, noted = geometry(layer), table[["y", "x", "diameter"]].to_numpy(np.float64)
+    # napari keeps shapes in single precision: what nobody moved is where it was found, to the last digit
+    table[["y", "x", "diameter"]] = np.where(np.abs(now - noted).max(1, keepdims=True) < 0.05, noted, now)
     names = table["core"].fillna("")
     return table[(names != "") & ~names.duplicated()]
 
