@@ -189,8 +189,10 @@ def blank(folder: Path) -> Path:
 
 
 def no_cores(folder: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(234, 240, (900, 900, 3)).astype(np.uint8)
-    pixels[100:300, 100:850] = pixels[400:850, 300:400] = PALE  # two strips of a whole section
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(234, 240, (900, 1200, 3)).astype(np.uint8)
+    section = np.array(PALE) + rng.normal(0, 15, (810, 1020, 3))  # a piece of a whole section
+    pixels[90:, 180:] = section.clip(0, 255).astype(np.uint8)
     return write_slide(folder / "tma.ome.tif", pixels)
 
 
