@@ -173,11 +173,7 @@ class CoreGrid:
                 known = f"{self.cores[0].name} to {self.cores[-1].name}" if self.cores else "none"
                 raise CoresError(f'No core matches "{pattern}": the cores here are {known}.')
         return CoreGrid(
-            tuple(
-                c
-                for c, name in zip(self.cores, names, strict=True)
-                if any(fnmatchcase(name, p) for p in wanted)
-            )
+            tuple(c for c, name in zip(self.cores, names, strict=True) if any(fnmatchcase(name, p) for p in wanted))
         )
 
     def with_core(self, core: Core) -> CoreGrid:
