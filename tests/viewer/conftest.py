@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen" if "DISPLAY" not in os.environ else "xcb")
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
@@ -89,16 +90,26 @@ def found(session, qtbot):
     return session
 
 
+class Gate:
+    """Lets so many cores pass as were released; `entered` counts those that came to it."""
+
+    def __init__(self) -> None:
+        self._semaphore = threading.Semaphore(0)
+        self.release = self._semaphore.release
+        self.entered = 0
+
+    def enter(self) -> None:
+        self.entered += 1
+        assert self._semaphore.acquire(timeout=20)
+
+
 @pytest.fixture
 def slow(mock_engine):
-    """An engine that waits for `slow.set()` before each further core than those allowed so far."""
-    import threading
-
-    gate = threading.Semaphore(0)
-    run = mock_engine.run
+    """The gate that the mock engine waits at before each core."""
+    gate, run = Gate(), mock_engine.run
 
     def wait(pixels):
-        assert gate.acquire(timeout=20)
+        gate.enter()
         return run(pixels)
 
     mock_engine.run = wait

@@ -114,7 +114,7 @@ def test_finding_again_asks_before_scores_are_lost(found, qtbot, viewer, answers
 def test_cancel_keeps_what_is_done(found, qtbot, slow):
     slow.release(2)
     found.score(found.rest())
-    qtbot.waitUntil(lambda: found.run.done == 2)
+    qtbot.waitUntil(lambda: found.run.done == 2 and slow.entered == 3)
     assert found.run.progress_text().startswith("2 of 8 cores, ")
     assert found.why_no_scoring() == "tma is being scored."
     found.cancel()
@@ -184,7 +184,7 @@ def test_closing_stops_the_run_and_the_layers_keep_it_for_the_next(found, qtbot,
     slow.release(2)
     found.score(found.rest())
     run = found.run
-    qtbot.waitUntil(lambda: run.done == 2)
+    qtbot.waitUntil(lambda: run.done == 2 and slow.entered == 3)
     said = len(found.sentences)
     found.close()
     slow.release(100)

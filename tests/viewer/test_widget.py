@@ -80,7 +80,7 @@ def test_find_select_score_cancel_score_the_rest_export_close_reopen(
     # score, cancel: two done, the third is finished
     slow.release(2)
     widget.score_box.selected.click()
-    qtbot.waitUntil(lambda: session.run.done == 2)
+    qtbot.waitUntil(lambda: session.run.done == 2 and slow.entered == 3)
     assert widget.progress.text.text().startswith("2 of 7 cores, ")
     assert widget.progress.bar.value() == 2
     assert not widget.score_box.selected.isEnabled()
@@ -131,7 +131,7 @@ def test_a_closed_dock_lets_go_of_everything(make_viewer, qtbot, slow):
     slow.release(1)
     widget.score_box.all.click()
     run = widget.session.run
-    qtbot.waitUntil(lambda: run.done == 1)
+    qtbot.waitUntil(lambda: run.done == 1 and slow.entered == 2)
     viewer.window.remove_dock_widget(dock_widget)
     assert run.cancelled
     widget.deleteLater()
