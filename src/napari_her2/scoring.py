@@ -21,8 +21,8 @@ from napari_her2.stain import white_point
 
 __all__ = ["MIN_TISSUE", "judge_places", "pool", "score_cores"]
 
-#: Share of a core's disc under which there is nothing to score (facts measured on real cores: emptied punches lie
-#: under 0.01, pale score-0 cores above 0.3).
+#: Share of a core's disc under which there is nothing to score. On one real slide, at a tissue OD of 0.05, an emptied
+#: punch had 0.009 and the palest score-0 core 0.59.
 MIN_TISSUE = 0.02
 _BOOTSTRAPS = 64
 
