@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -86,6 +86,12 @@ class Core:
         Why the position is doubtful, in a few words; empty when it is not.
     patient_id, reader_score, note : str
         What the user knows or says of the core.
+    tissue_fraction : float or None
+        Share of the nominal disc that is tissue, 0..1; None when it was not measured.
+    outline : tuple of (y, x)
+        Corners of the fitted outline of the core's own tissue in level-0 pixels, not closed; empty when not fitted.
+    extra : mapping of str to str
+        Further columns that the user brought in with a TMA map.
     """
 
     name: str
@@ -101,6 +107,9 @@ class Core:
     patient_id: str = ""
     reader_score: str = ""
     note: str = ""
+    tissue_fraction: float | None = None
+    outline: tuple[tuple[float, float], ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def box(self) -> tuple[int, int, int, int]:

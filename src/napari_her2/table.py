@@ -21,16 +21,19 @@ COLUMNS: tuple[str, ...] = (
     *("patient_id", "her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3"),
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
     *("reader_score", "note"),
+    *("found_confidence", "doubt", "tissue_fraction"),
 )
 #: Columns that hold text; "" where there is nothing to say. `row` and `column` are integers, the rest are floats.
 TEXT_COLUMNS: frozenset[str] = frozenset(
     (
         *("image", "core", "block", "state", "patient_id", "her2_score", "indeterminate"),
-        *("measured_score", "reader_score", "note"),
+        *("measured_score", "reader_score", "note", "doubt"),
     )
 )
 _AUTOMATIC = re.compile(r"\s*\[automatic: .*\]$", re.DOTALL)
 _NEEDED = ("core", "x", "y", "diameter")
+#: Columns that are not the user's own; `label` is what the viewer writes beside a core.
+_KNOWN = frozenset((*COLUMNS, "label"))
 
 
 def cores_table(image: str, grid: CoreGrid, scores: Mapping[str, CoreScore], mpp: float | None) -> pd.DataFrame:
@@ -53,12 +56,15 @@ def cores_table(image: str, grid: CoreGrid, scores: Mapping[str, CoreScore], mpp
         Text columns (`TEXT_COLUMNS`) hold str, "" when empty; `indeterminate` is "yes", "no", or "" where nothing was
         scored; `note` is the user's, followed by the reason of the score as ``[automatic: ...]``. `row` and `column`
         hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are in level-0 pixels. The
-        columns of measured staining are empty.
+        columns of measured staining are empty. Behind `COLUMNS` stand the user's own (`Core.extra`), all text.
     """
     rows = [_row(image, core, scores.get(core.name), math.nan if mpp is None else mpp) for core in grid]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     kinds = {c: "object" if c in TEXT_COLUMNS else "float64" for c in COLUMNS} | {"row": "int64", "column": "int64"}
-    return table.astype(kinds)
+    table = table.astype(kinds)
+    for column in dict.fromkeys(name for core in grid for name in core.extra):
+        table[column] = pd.Series([core.extra.get(column, "") for core in grid], dtype="object")
+    return table
 
 
 def _row(image: str, core: Core, score: CoreScore | None, um: float) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def _row(image: str, core: Core, score: CoreScore | None, um: float) -> dict[str
     row |= {"state": str(core.state), "x": core.x, "y": core.y, "diameter": core.diameter}
     row |= {"x_um": core.x * um, "y_um": core.y * um, "diameter_um": core.diameter * um}
     row |= {"patient_id": core.patient_id, "reader_score": core.reader_score, "note": core.note}
+    row |= {"found_confidence": core.found_confidence, "doubt": core.reason, "tissue_fraction": core.tissue_fraction}
     if score is not None and core.state is CoreState.TISSUE:
         row["her2_score"] = score.score
         row["indeterminate"] = ("yes" if score.indeterminate else "no") if score.score else ""
@@ -125,7 +132,15 @@ def _core(row: dict[Any, Any], line: int) -> Core:
         patient_id=_text(row, "patient_id"),
         reader_score=reader,
         note=_AUTOMATIC.sub("", _text(row, "note")),
+        found_confidence=_share(row, "found_confidence", name),
+        reason=_text(row, "doubt"),
+        tissue_fraction=_share(row, "tissue_fraction", name),
+        extra={str(c): _text(row, c) for c in row if c not in _KNOWN and _text(row, c)},
     )
+
+
+def _share(row: dict[Any, Any], column: str, name: str) -> float | None:
+    return _number(row, column, name) if _text(row, column) else None
 
 
 def _text(row: dict[Any, Any], column: str) -> str:

@@ -109,7 +109,8 @@ def test_csv_has_the_columns_and_escapes_what_a_spreadsheet_would_run(tmp_path: 
 @pytest.mark.parametrize("ending", [".cores.csv", ".cores.geojson"])
 def test_both_tables_give_the_same_grid_back(tmp_path: Path, run: Run, ending: str) -> None:
     write_results(tmp_path, run)
-    assert read_cores(tmp_path / f"tma 1{ending}") == plain(run.grid)
+    expected = run.grid if ending == ".cores.csv" else plain(run.grid)
+    assert read_cores(tmp_path / f"tma 1{ending}") == expected
 
 
 def test_without_a_pixel_size_the_micrometres_stay_empty(tmp_path: Path, run: Run) -> None:
