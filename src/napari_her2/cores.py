@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from napari_her2.errors import CoresError
+from napari_her2.naming import core_name, row_letters
 
 __all__ = ["Core", "CoreGrid", "CoreState", "core_name", "row_letters"]
 
@@ -18,48 +19,6 @@ class CoreState(StrEnum):
     TISSUE = "tissue"
     MISSING = "missing"
     EXCLUDED = "excluded"
-
-
-def row_letters(row: int) -> str:
-    """Letters of a row counted from 0: A, B, ..., Z, AA, AB, ...
-
-    Raises
-    ------
-    ValueError
-        If `row` is negative.
-
-    Examples
-    --------
-    >>> row_letters(0), row_letters(25), row_letters(26)
-    ('A', 'Z', 'AA')
-    """
-    if row < 0:
-        raise ValueError(f"row must be 0 or more, not {row}")
-    letters = ""
-    row += 1
-    while row:
-        row, rest = divmod(row - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
-
-
-def core_name(row: int, column: int, block: str = "") -> str:
-    """Name of a grid position as QuPath writes it: row letter, column number.
-
-    Parameters
-    ----------
-    row, column : int
-        Counted from 0 within the block.
-    block : str
-        Name of the block; put in front when there is more than one on the slide.
-
-    Examples
-    --------
-    >>> core_name(0, 0), core_name(2, 11), core_name(0, 3, block="2")
-    ('A-1', 'C-12', '2:A-4')
-    """
-    name = f"{row_letters(row)}-{column + 1}"
-    return f"{block}:{name}" if block else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +71,11 @@ class Core:
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
+    def doubtful(self) -> bool:
+        """Whether somebody should look: a doubt is named, or the finder is less than 90 % sure."""
+        return bool(self.reason) or (self.found_confidence is not None and self.found_confidence < 0.9)
+
+    @property
     def box(self) -> tuple[int, int, int, int]:
         """Bounding square (y0, x0, y1, x1) in whole level-0 pixels, end exclusive; may leave the slide."""
         r = self.diameter / 2
@@ -152,6 +116,12 @@ class CoreGrid:
 
     def __contains__(self, name: object) -> bool:
         return any(core.name == name for core in self.cores)
+
+    @property
+    def doubtful(self) -> list[Core]:
+        """The cores that somebody should look at, the most doubtful first."""
+        cores = [core for core in self.cores if core.doubtful]
+        return sorted(cores, key=lambda core: 1.0 if core.found_confidence is None else core.found_confidence)
 
     @property
     def scorable(self) -> CoreGrid:
@@ -195,3 +165,19 @@ class CoreGrid:
         """The same grid with the state of the named cores changed."""
         chosen = set(names)
         return CoreGrid(tuple(replace(c, state=state) if c.name in chosen else c for c in self.cores))
+
+    def with_data_of(self, other: CoreGrid) -> CoreGrid:
+        """The same places and names, with what the user knows of the cores that lay there in another grid.
+
+        Patient, reader score, note, the user's own columns and "excluded" come from the core of `other` whose centre
+        lies within half a radius.
+        """
+        cores = []
+        for core in self.cores:
+            near = min(other.cores, key=lambda c: (c.y - core.y) ** 2 + (c.x - core.x) ** 2, default=None)
+            if near is not None and (near.y - core.y) ** 2 + (near.x - core.x) ** 2 < (core.diameter / 4) ** 2:
+                known = {"patient_id": near.patient_id, "reader_score": near.reader_score, "note": near.note}
+                state = near.state if near.state is CoreState.EXCLUDED else core.state
+                core = replace(core, **known, extra=near.extra, state=state)
+            cores.append(core)
+        return CoreGrid(tuple(cores))
