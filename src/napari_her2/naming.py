@@ -351,9 +351,9 @@ def _filled(known: dict[int, str], count: int, *, numbers: bool) -> tuple[str, .
     for line in (n for n in range(count) if n not in known):
         near = sorted(values, key=lambda n: (abs(n - line), n))
         if near:
-            kind, value = values[near[0]]
-            value += (line - near[0]) * _direction(values)
-            label = _label(kind, value, width) if value >= 1 else ""
+            kind, number = values[near[0]]
+            number += (line - near[0]) * _direction(values)
+            label = _label(kind, number, width) if number >= 1 else ""
             if label and label not in labels.values():
                 labels[line] = label
                 continue
