@@ -23,3 +23,7 @@ class ModelError(HER2Error):
 
 class OutputError(HER2Error):
     """A result that cannot be written where the user asked for it."""
+
+
+class StainError(HER2Error):
+    """Stain colours that cannot be told, or that cannot be true."""
