@@ -14,7 +14,18 @@ from napari_her2.errors import CoresError
 if TYPE_CHECKING:
     from napari_her2.cores import Core, CoreGrid
 
-__all__ = ["Naming", "core_name", "extend_labels", "label_beyond", "naming_of", "parse_labels", "row_letters"]
+__all__ = [
+    "Naming",
+    "core_name",
+    "delete_label",
+    "extend_labels",
+    "insert_label",
+    "is_counted_down",
+    "label_beyond",
+    "naming_of",
+    "parse_labels",
+    "row_letters",
+]
 
 #: More labels than this are a slip of the pen.
 _MOST = 1000
@@ -203,7 +214,7 @@ def extend_labels(labels: Sequence[str], count: int, numbers: bool | None = None
     >>> extend_labels(("C", "B", "A"), 4), extend_labels(("08", "09"), 3), extend_labels(("A", "B", "D"), 4)
     (('D', 'C', 'B', 'A'), ('08', '09', '10'), ('A', 'B', 'D', 'E'))
     """
-    out, down = list(labels), _step(labels) < 0
+    out, down = list(labels), is_counted_down(labels)
     if count <= len(out):
         return tuple(out[len(out) - count :] if down else out[:count])
     while len(out) < count:
@@ -212,6 +223,23 @@ def extend_labels(labels: Sequence[str], count: int, numbers: bool | None = None
         else:
             out.append(label_beyond(out, False, numbers) or "")
     return tuple(out)
+
+
+def is_counted_down(labels: Sequence[str]) -> bool:
+    """Whether labels run from the last to the first, such as H-A."""
+    return _step(labels) < 0
+
+
+def insert_label(labels: Sequence[str], at: int, numbers: bool | None = None) -> tuple[str, ...]:
+    """The labels when a line comes in at index `at`: counted on, or, without a pattern, one more in between."""
+    if _step(labels):
+        return extend_labels(labels, len(labels) + 1)
+    return (*labels[:at], _unused(labels, at, numbers), *labels[at:])
+
+
+def delete_label(labels: Sequence[str], at: int) -> tuple[str, ...]:
+    """The labels when line `at` goes: counted again, or, without a pattern, without its own."""
+    return extend_labels(labels, len(labels) - 1) if _step(labels) else (*labels[:at], *labels[at + 1 :])
 
 
 # --- the scheme ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from napari_her2.grid_edit._names import Axis
 from napari_her2.grid_edit._places import complete, expected_places
 from napari_her2.grid_edit.add import add_core, place_core
+from napari_her2.grid_edit.draw import draw_grid
+from napari_her2.grid_edit.lines import delete_line, insert_line, rename_line, shift_line
+from napari_her2.grid_edit.numbering import Corner, rename, renumber, swap_order, transpose
+from napari_her2.grid_edit.patients import replicates
 
-__all__ = ["add_core", "complete", "expected_places", "place_core"]
+__all__ = [
+    "Axis",
+    "Corner",
+    "add_core",
+    "complete",
+    "delete_line",
+    "draw_grid",
+    "expected_places",
+    "insert_line",
+    "place_core",
+    "rename",
+    "rename_line",
+    "renumber",
+    "replicates",
+    "shift_line",
+    "swap_order",
+    "transpose",
+]

@@ -47,7 +47,7 @@ def named(cores: Iterable[Core], namings: Mapping[str, Naming]) -> CoreGrid:
     CoresError
         If two cores without a name stand in the same cell.
     """
-    ordered, out = in_order(cores), {}
+    ordered, out = in_order(cores, namings), {}
     scheme = [_scheme_name(core, namings) if core.row >= 0 and core.column >= 0 else "" for core in ordered]
     for n, core in enumerate(ordered):
         if not core.name and scheme[n]:
@@ -79,13 +79,13 @@ def off_name(taken: Collection[str]) -> str:
     return next(name for n in itertools.count(1) if (name := f"X-{n}") not in taken)
 
 
-def in_order(cores: Iterable[Core]) -> tuple[Core, ...]:
-    """Block by block, row by row; cores off the grid come last."""
+def in_order(cores: Iterable[Core], blocks: Iterable[str] = ()) -> tuple[Core, ...]:
+    """Block by block, row by row; cores off the grid come last. Blocks that are not listed follow as they come."""
     cores = tuple(cores)
-    blocks = {block: n for n, block in enumerate(dict.fromkeys(c.block for c in on_grid(cores)))}
+    order = {block: n for n, block in enumerate(dict.fromkeys([*blocks, *(c.block for c in on_grid(cores))]))}
 
     def place(core: Core) -> tuple[int, int, int]:
         on = core.row >= 0 and core.column >= 0
-        return (blocks[core.block], core.row, core.column) if on else (len(blocks), 0, 0)
+        return (order[core.block], core.row, core.column) if on else (len(order), 0, 0)
 
     return tuple(sorted(cores, key=place))
