@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from napari_her2.cores import Core
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 
@@ -56,7 +57,7 @@ class Heatmap:
         (its inverse area), so that the full-resolution patches speak first.
         """
         places = score.places
-        self.clear(score)
+        self.clear(score.core)
         if places is None or not len(places):
             return
         h, w = self.image.shape
@@ -78,9 +79,17 @@ class Heatmap:
         drawn = norm > 0
         self.image.reshape(-1)[drawn] = (total[drawn] / norm[drawn]).astype(np.float32)
 
-    def clear(self, score: CoreScore) -> None:
+    def clear(self, core: Core) -> None:
         """Take one core off the heatmap: the squares whose centres lie in its disc, and a square around."""
-        core = score.core
+        self.image[self._disc(core)] = np.nan
+
+    def put_back(self, core: Core, image: npt.NDArray[np.float32]) -> None:
+        """Draw one core as it stands in an earlier `image` of this heatmap."""
+        disc = self._disc(core)
+        self.image[disc] = image[disc]
+
+    def _disc(self, core: Core) -> npt.NDArray[np.bool_]:
         i, j = np.ogrid[: self.image.shape[0], : self.image.shape[1]]
         y, x = i * self.stride + self.offset - core.y, j * self.stride + self.offset - core.x
-        self.image[y**2 + x**2 <= (core.diameter / 2 + self.stride) ** 2] = np.nan
+        inside: npt.NDArray[np.bool_] = y**2 + x**2 <= (core.diameter / 2 + self.stride) ** 2
+        return inside

@@ -17,6 +17,14 @@ from napari_her2.viewer.cores_layer import add_cores_layer
 from napari_her2.viewer.slide_layer import slide_of_layer
 
 
+@pytest.fixture(autouse=True)
+def own_data_folder(tmp_path_factory, monkeypatch):
+    """Nothing is autosaved into the folder of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("data")
+    monkeypatch.setattr("napari_her2.viewer.autosave.user_data_path", lambda *_, **__: folder)
+    return folder
+
+
 @pytest.fixture
 def viewer() -> ViewerModel:
     return ViewerModel()
@@ -71,7 +79,7 @@ def session(qtbot, viewer, image, mock_model, mock_engine, grid_of_discs, monkey
     """A session on the discs with the mock model; finding gives the grid of discs; what was said is kept."""
     from napari_her2.viewer.session import Session
 
-    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide: grid_of_discs)
+    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide, params: grid_of_discs)
     session = Session(viewer)
     session.model = mock_model
     session.sentences = []

@@ -13,13 +13,11 @@ from napari_her2.scores import SCORES, CoreScore
 from napari_her2.table import COLUMNS, cores_table
 from napari_her2.viewer.cores_layer import (
     add_cores_layer,
-    clear_scores,
     find_cores_layer,
     geometry,
     grid_of_layer,
-    scores_of_layer,
-    set_scores,
 )
+from napari_her2.viewer.cores_scores import clear_scores, scores_of_layer, set_scores
 from napari_her2.viewer.slide_layer import slide_of_layer
 
 

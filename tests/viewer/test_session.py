@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_her2.cores import CoreGrid, CoreState
+from napari_her2.dearray import DearrayParams
 from napari_her2.errors import CoresError
 from napari_her2.export import read_cores
 from napari_her2.scores import SCORES
@@ -56,7 +60,7 @@ def test_the_way_from_slide_to_scores(session, qtbot, viewer, grid_of_discs):
 
 def test_cores_without_tissue_are_not_scored(session, qtbot, grid_of_discs, monkeypatch):
     grid = grid_of_discs.with_state(["A-2"], CoreState.MISSING)
-    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide: grid)
+    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide, params: grid)
     session.find()
     wait(session, qtbot)
     assert session.sentences[-1][0] == "8 cores found, 1 of them without tissue."
@@ -87,7 +91,7 @@ def test_no_pixel_size_lets_find_and_not_score(session, qtbot, viewer, image):
 
 
 def test_finding_fails_in_one_sentence(session, qtbot, monkeypatch):
-    def fail(slide):
+    def fail(slide, params):
         raise CoresError("tma shows no cores: is it a tissue microarray?")
 
     monkeypatch.setattr("napari_her2.dearray.find_cores", fail)
@@ -97,18 +101,45 @@ def test_finding_fails_in_one_sentence(session, qtbot, monkeypatch):
     assert session.cores_layer is None
 
 
-def test_finding_again_asks_before_scores_are_lost(found, qtbot, viewer, answers):
+def test_finding_again_keeps_the_scores_of_cores_found_at_the_same_places(
+    found, qtbot, viewer, grid_of_discs, monkeypatch
+):
     score(found, qtbot, TOP)
-    answers.append(False)
-    found.find()
-    assert not found.busy
-    assert answers.asked == ["Finding the cores again removes the scores of 4 cores."]
-    assert len(given(found)) == 4
-    answers.append(True)
+    heat = heatmap_of(viewer).data.copy()
+    table = found.cores_layer.features.copy()
+    table.loc[0, ["patient_id", "reader_score", "note"]] = ("P7", "1+", "torn")
+    found.cores_layer.features = table
+    # A-2 is found elsewhere, A-1 under another name
+    again = [replace(core, y=core.y + 30) if core.name == "A-2" else core for core in grid_of_discs]
+    again[0] = replace(again[0], name="Z-1")
+    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide, params: CoreGrid(tuple(again)))
     found.find()
     wait(found, qtbot)
-    assert given(found) == {}
-    assert [layer.name for layer in viewer.layers] == ["tma", "tma cores"]
+    assert given(found) == {"Z-1": "0", "A-3": "2+", "A-4": "3+"}
+    first = found.grid()["Z-1"]
+    assert (first.patient_id, first.reader_score, first.note) == ("P7", "1+", "torn")
+    assert "1 scores belonged to other places" in found.sentences[-1][0]
+    assert np.isfinite(heat).sum() > np.isfinite(heatmap_of(viewer).data).sum() > 0
+    found.watch.undo()
+    assert given(found) == dict(zip(TOP, SCORES, strict=True))
+    assert np.array_equal(heatmap_of(viewer).data, heat, equal_nan=True)
+    assert [layer.name for layer in viewer.layers] == ["tma", "tma HER2 heatmap", "tma cores"]
+
+
+def test_a_value_given_wrongly_is_told(found, qtbot, grid_of_discs, monkeypatch):
+    asked = []
+
+    def find(slide, params):
+        asked.append(params)
+        warnings.warn("You said 1.2 mm; the cores of tma look 0.2 mm across.", UserWarning, stacklevel=2)
+        return grid_of_discs
+
+    monkeypatch.setattr("napari_her2.dearray.find_cores", find)
+    found.params = DearrayParams(core_diameter_um=1200)
+    found.find()
+    wait(found, qtbot)
+    assert asked == [found.params]
+    assert found.sentences[-1] == ("8 cores found. You said 1.2 mm; the cores of tma look 0.2 mm across.", False)
 
 
 def test_cancel_keeps_what_is_done(found, qtbot, slow):
@@ -231,14 +262,22 @@ def test_moving_a_scored_core_asks(found, qtbot, answers):
     assert found.rest() == ["A-1", "B-1", "B-2", "B-3", "B-4"]
 
 
-def test_a_drawn_core_is_scored_where_it_was_drawn(found, qtbot, viewer):
+def test_a_drawn_core_has_the_name_of_its_place_at_once(found, qtbot, viewer):
     found.cores_layer.remove([3])
     square = np.array([[30, 390], [30, 490], [130, 490], [130, 390]])
     found.cores_layer.add_ellipses(square)
-    qtbot.waitUntil(lambda: "new-1" in found.grid())
-    assert found.sentences[-1][0].startswith("New core new-1")
-    score(found, qtbot, ["new-1"])
-    assert given(found) == {"new-1": "3+"}
+    qtbot.waitUntil(lambda: len(found.grid()) == 8)
+    assert found.sentences[-1][0].startswith("New core A-4")
+    core = found.grid()["A-4"]
+    assert (core.row, core.column, core.y, core.x) == (0, 3, 80, 440)
+    score(found, qtbot, ["A-4"])
+    assert given(found) == {"A-4": "3+"}
+
+
+def test_micrometres_follow_the_pixel_size(found):
+    found.give_mpp(0.5)
+    assert found.cores_layer.features["x_um"][3] == 0.5 * found.grid()["A-4"].x
+    assert found.cores_layer.features["diameter_um"][3] == 50
 
 
 def test_another_pixel_size_does_not_mix_into_the_table(found, qtbot, answers):
@@ -259,9 +298,9 @@ def test_results_are_written_and_replaced_only_when_asked(found, qtbot, tmp_path
     found.export(tmp_path)
     wait(found, qtbot)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        *("tma.cores.csv", "tma.cores.geojson", "tma.heatmap.ome.tif", "tma.report.html", "tma.run.json")
+        *("tma.cores.csv", "tma.cores.geojson", "tma.heatmap.ome.tif", "tma.qptma", "tma.report.html", "tma.run.json")
     ]
-    assert found.sentences[-1][0].startswith("5 files written to ")
+    assert found.sentences[-1][0].startswith("6 files written to ")
     assert read_cores(tmp_path / "tma.cores.csv") == found.grid()
     stamp = (tmp_path / "tma.cores.csv").stat().st_mtime_ns
     answers.append(False)

@@ -24,7 +24,7 @@ from napari_her2.viewer.widgets.score_box import DEVICE_NAMES
 def make_viewer(make_napari_viewer_proxy, npe2pm, discs_slide, grid_of_discs, mock_model, mock_engine, monkeypatch):
     """A viewer that knows the plugin and shows the discs; the mock model is the one installed."""
     npe2pm.register(PluginManifest.from_distribution("napari-her2"))
-    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide: grid_of_discs)
+    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide, params: grid_of_discs)
     monkeypatch.setattr("napari_her2.viewer.widgets.score_box.installed_models", lambda: [mock_model])
 
     def make(**layer):
@@ -108,7 +108,7 @@ def test_find_select_score_cancel_score_the_rest_export_close_reopen(
     monkeypatch.setattr(ask, "folder", lambda *_: tmp_path)
     widget.results_box.export.click()
     qtbot.waitUntil(lambda: not session.busy)
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
     assert len(read_cores(tmp_path / "tma.cores.csv")) == 8
 
     # close, and reopen: nothing is lost

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
-__all__ = ["confirm", "folder", "model"]
+__all__ = ["confirm", "cores_file", "folder", "map_file", "model", "save_cores", "text"]
 
 
 def confirm(question: str, yes: str, no: str = "Cancel", parent: QWidget | None = None) -> bool:
@@ -27,4 +27,31 @@ def folder(start: Path | None = None, parent: QWidget | None = None) -> Path | N
 def model(parent: QWidget | None = None) -> Path | None:
     """A model file of the user's own."""
     chosen, _ = QFileDialog.getOpenFileName(parent, "Scoring model", "", "Scoring model (*.safetensors)")
+    return Path(chosen) if chosen else None
+
+
+def text(question: str, parent: QWidget | None = None) -> str:
+    """A line of text; "" when the user changes their mind."""
+    answer, given = QInputDialog.getText(parent, "HER2 scoring", question)
+    return str(answer).strip() if given else ""
+
+
+def cores_file(parent: QWidget | None = None) -> Path | None:
+    """A file of cores to read."""
+    kinds = "Cores (*.geojson *.json *.csv *.qptma);;All files (*)"
+    chosen, _ = QFileDialog.getOpenFileName(parent, "Cores", "", kinds)
+    return Path(chosen) if chosen else None
+
+
+def map_file(parent: QWidget | None = None) -> Path | None:
+    """A TMA map to read."""
+    kinds = "TMA map (*.csv *.tsv *.txt *.xlsx *.qpmap);;All files (*)"
+    chosen, _ = QFileDialog.getOpenFileName(parent, "TMA map", "", kinds)
+    return Path(chosen) if chosen else None
+
+
+def save_cores(name: str, parent: QWidget | None = None) -> Path | None:
+    """Where to write cores; Qt asks before a file that is there is replaced."""
+    kinds = "Cores, reopened exactly (*.cores.geojson);;Table (*.cores.csv);;QuPath TMA grid (*.qptma)"
+    chosen, _ = QFileDialog.getSaveFileName(parent, "Save the cores", name, kinds)
     return Path(chosen) if chosen else None

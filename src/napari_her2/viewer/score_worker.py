@@ -21,7 +21,7 @@ from napari_her2.heatmap import Heatmap
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
-from napari_her2.viewer.cores_layer import set_scores
+from napari_her2.viewer.cores_scores import set_scores
 from napari_her2.viewer.heatmap_layer import add_heatmap_layer, find_heatmap_layer, heatmap_of_layer
 
 __all__ = ["ScoreRun", "sentence", "time_left"]

@@ -5,7 +5,9 @@ What is known of a slide lives in its layers, so that it survives closing the wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,17 @@ from napari.layers import Image, Layer, Shapes
 from psygnal import Signal
 
 from napari_her2.cores import CoreGrid
+from napari_her2.dearray import DearrayParams
 from napari_her2.errors import HER2Error
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 from napari_her2.viewer import ask
+from napari_her2.viewer.autosave import Autosave
 from napari_her2.viewer.background import Background
-from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer
+from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer, grid_of_layer
 from napari_her2.viewer.cores_watch import CoresWatch, forget
+from napari_her2.viewer.edit_layer import Scored, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.score_worker import ScoreRun, sentence
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
@@ -47,6 +52,7 @@ class Session:
         self.slide: Slide | None = None
         self.model: ScoringModel | None = None
         self.device = "auto"
+        self.params = DearrayParams()
         self.run: ScoreRun | None = None
         self._open = False
         self._background = Background()
@@ -54,6 +60,7 @@ class Session:
         self._watch.changed.connect(self.changed.emit)
         self._watch.selected.connect(self.selected.emit)
         self._watch.said.connect(self.said.emit)
+        self._autosave = Autosave(self._watch)
 
     # --- opening and closing, a pair -------------------------------------------------------------------------------
 
@@ -85,6 +92,7 @@ class Session:
         layers.events.removed.disconnect(self._on_removed)
         for layer in layers:
             layer.events.name.disconnect(self._tell)
+        self._autosave.flush()
         self._watch.bind(None)
         self.image = self.slide = None
 
@@ -104,7 +112,8 @@ class Session:
                 cores_layer = find_cores_layer(self.viewer.layers, image)
             except HER2Error as error:
                 self.said.emit(str(error), True)
-        self._watch.bind(cores_layer)
+        self._autosave.flush()
+        self._watch.bind(cores_layer, self.slide)
         if cores_layer is not None:
             self._show_cores()
             self._watch.settle()
@@ -117,6 +126,7 @@ class Session:
         try:
             give_pixel_size(self.image, mpp)
             self.slide = slide_of_layer(self.image)
+            self._watch.resize(self.slide)
         except HER2Error as error:
             self.said.emit(str(error), True)
         self.changed.emit()
@@ -125,12 +135,8 @@ class Session:
         """Look for the cores in the background, and show them."""
         if self.slide is None or self.image is None or self.working:
             return
-        scored = len(self.scores())
-        question = f"Finding the cores again removes the scores of {scored} cores."
-        if scored and not ask.confirm(question, "Find again"):
-            return
-        image, slide = self.image, self.slide
-        self._begin("Looking for cores", lambda: _find(slide), lambda grid: self._found(image, slide, grid))
+        image, slide, params = self.image, self.slide, self.params
+        self._begin("Looking for cores", lambda: _find(slide, params), lambda found: self._found(image, slide, *found))
 
     def score(self, names: Iterable[str]) -> None:
         """Score the named cores in the background; those without tissue are passed over."""
@@ -232,6 +238,64 @@ class Session:
             return f"{self.run.slide.name} is being scored."
         return f"{self.busy}." if self.busy else ""
 
+    def _found(self, image: Image, slide: Slide, grid: CoreGrid, remarks: list[str]) -> None:
+        layer = find_cores_layer(self.viewer.layers, image)
+        # patients and notes stay with their cores; a table that is no grid any more has none to give
+        with suppress(HER2Error):
+            grid = grid if layer is None else grid.with_data_of(grid_of_layer(layer))
+        self.show(image, slide, grid, remarks)
+
+    # --- other ways to cores ---------------------------------------------------------------------------------------
+
+    def show(
+        self,
+        image: Image,
+        slide: Slide,
+        grid: CoreGrid,
+        remarks: Sequence[str] = (),
+        *,
+        did: str = "finding the cores",
+        scored: Scored | None = None,
+    ) -> None:
+        """Show the cores of a slide; on a layer of cores that is there, this is an edit that can be undone.
+
+        `scored`: scores that come with the grid, for the places that it has them for.
+        """
+        layers = self.viewer.layers
+        if image not in layers:
+            self.said.emit(f"{slide.name} was closed before its cores were found.", True)
+            return
+        layer = find_cores_layer(layers, image)
+        if layer is None:
+            layer = add_cores_layer(layers, image, slide, grid)
+            write_grid(layer, slide, grid, scored)
+        elif layer is self.cores_layer:
+            before = len(self.scores())
+            self._watch.edit(did, grid, scored)
+            gone = before - len(self.scores())
+            lost = f"{gone} scores belonged to other places and are gone: Undo brings them back." if gone > 0 else ""
+            remarks = [*remarks, lost] if lost else remarks
+        else:  # another slide is being looked at meanwhile
+            write_grid(layer, slide, grid, scored)
+        if image is self.image:
+            self._watch.bind(layer, slide)
+            self._watch.settle()
+            self._show_cores()
+        empty, doubtful = len(grid) - len(grid.scorable), len(grid.doubtful)
+        text = f"{len(grid)} cores found" + (f", {empty} of them without tissue." if empty else ".")
+        text += f" {doubtful} should be looked at: check the grid." if doubtful else ""
+        self.said.emit(" ".join((text, *remarks)), False)
+
+    def background(self, name: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Do something in another thread; `then` gets the result in this one, an error is told."""
+        if not self.working:
+            self._begin(name, work, then)
+
+    @property
+    def watch(self) -> CoresWatch:
+        """What looks after the layer of cores: edits, undo, redo."""
+        return self._watch
+
     # --- jobs beside scoring ---------------------------------------------------------------------------------------
 
     def _begin(self, name: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
@@ -245,21 +309,6 @@ class Session:
         self._background.start(name, work, receive)
         self.said.emit("", False)
         self.changed.emit()
-
-    def _found(self, image: Image, slide: Slide, grid: CoreGrid) -> None:
-        layers = self.viewer.layers
-        if image not in layers:
-            self.said.emit(f"{slide.name} was closed before its cores were found.", True)
-            return
-        for old in (find_cores_layer(layers, image), find_heatmap_layer(layers, image)):
-            if old is not None:
-                layers.remove(old)
-        layer = add_cores_layer(layers, image, slide, grid)
-        if image is self.image:
-            self._watch.bind(layer)
-            self._show_cores()
-        empty = len(grid) - len(grid.scorable)
-        self.said.emit(f"{len(grid)} cores found" + (f", {empty} of them without tissue." if empty else "."), False)
 
     def _written(self, paths: list[Path]) -> None:
         self.said.emit(f"{len(paths)} files written to {paths[0].parent}.", False)
@@ -339,7 +388,10 @@ class Session:
             self.changed.emit()
 
 
-def _find(slide: Slide) -> CoreGrid:
+def _find(slide: Slide, params: DearrayParams) -> tuple[CoreGrid, list[str]]:
     from napari_her2.dearray import find_cores
 
-    return find_cores(slide)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        grid = find_cores(slide, params)
+    return grid, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]

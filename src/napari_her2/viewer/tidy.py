@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Shapes
 
-from napari_her2.cores import CoreState
-from napari_her2.table import COLUMNS, TEXT_COLUMNS
-from napari_her2.viewer.cores_layer import SCORE_COLUMNS, appearance, geometry, is_near, user_note, write_features
+from napari_her2.cores import Core, CoreGrid
+from napari_her2.grid_edit import add_core
+from napari_her2.slide import Slide
+from napari_her2.viewer.cores_layer import geometry, grid_of_layer, is_near
+from napari_her2.viewer.edit_layer import write_grid
 
-__all__ = ["moved_cores", "put_back", "tidy"]
+__all__ = ["moved_cores", "moved_scored_cores", "put_back", "tidy"]
+
+#: A shape smaller than this share of the usual core was clicked rather than drawn: it gets the usual diameter.
+_CLICK = 0.25
 
 
 def moved_cores(layer: Shapes) -> list[str]:
-    """Names of the scored cores whose shapes no longer lie where they were scored."""
-    table = layer.features
-    away = ~is_near(geometry(layer), _noted(layer))
-    scored = (table["her2_score"] != "").to_numpy() & (table["core"] != "").to_numpy()
-    return [str(n) for n in table["core"][away & scored & ~_copies(layer)]]
+    """Names of the cores whose shapes no longer lie where their features say."""
+    away = ~is_near(geometry(layer), _noted(layer)) & ~_drawn(layer)
+    return [str(n) for n in layer.features["core"][away]]
+
+
+def moved_scored_cores(layer: Shapes) -> list[str]:
+    """Those of them that were scored where they lay."""
+    scores = dict(zip(layer.features["core"], layer.features["her2_score"], strict=True))
+    return [name for name in moved_cores(layer) if scores[name]]
 
 
 def put_back(layer: Shapes, names: Iterable[str]) -> None:
@@ -33,44 +43,33 @@ def put_back(layer: Shapes, names: Iterable[str]) -> None:
     layer.data = data
 
 
-def tidy(layer: Shapes) -> list[str]:
+def tidy(layer: Shapes, slide: Slide) -> list[str]:
     """Make the features agree with the shapes.
 
-    A shape without a name, or with the name of an earlier one, is a new core: it gets a name of its own ("new-1")
-    and no score. A core that lies elsewhere than where it was scored loses its score.
+    A shape without a name, or with the name of an earlier one, is a new core: it gets its name from its place in the
+    grid, and no score. A core that was moved keeps what is known of it, but no score and no doubt.
 
     Returns
     -------
     list of str
         Names of the new cores.
     """
-    table = layer.features.copy()
-    now, noted = geometry(layer), _noted(layer)
-    new = (table["core"].fillna("") == "").to_numpy() | _copies(layer)
-    changed = new | ~is_near(now, noted)
-    if not changed.any():
+    new, moved = _drawn(layer), set(moved_cores(layer))
+    if not new.any() and not moved:
         return []
-    um = (table["diameter_um"] / table["diameter"]).median()
-    for column in ("patient_id", "reader_score", "block", "note", *SCORE_COLUMNS):
-        rows = changed if column in SCORE_COLUMNS else new
-        table.loc[rows, column] = "" if column in TEXT_COLUMNS else np.nan
-    table["note"] = [user_note(n) if c else n for n, c in zip(table["note"], changed, strict=True)]
-    taken, names = set(table["core"][~new]), []
-    for _ in range(int(new.sum())):
-        number = next(n for n in range(1, len(table) + 2) if f"new-{n}" not in taken)
-        names.append(f"new-{number}")
-        taken.add(names[-1])
-    table.loc[new, "core"] = names
-    table.loc[new, "state"] = str(CoreState.TISSUE)
-    table.loc[new, ["row", "column"]] = -1
-    if len(table) > new.sum():
-        table.loc[new, "image"] = table["image"][~new].iloc[0]
-    for k, column in enumerate(("y", "x", "diameter")):
-        table.loc[changed, column] = now[changed, k]
-        table.loc[changed, f"{column}_um"] = now[changed, k] * um
-    write_features(layer, table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]])
-    layer.edge_width = appearance(table)[1]
+    grid = grid_of_layer(layer)
+    grid = CoreGrid(tuple(_placed(core) if core.name in moved else core for core in grid))
+    usual = float(np.median([core.diameter for core in grid])) if len(grid) else 0.0
+    names = []
+    for y, x, diameter in geometry(layer)[new]:
+        grid, name = add_core(grid, float(y), float(x), usual if diameter < _CLICK * usual else float(diameter))
+        names.append(name)
+    write_grid(layer, slide, grid)
     return names
+
+
+def _placed(core: Core) -> Core:
+    return replace(core, found_confidence=None, reason="", tissue_fraction=None)
 
 
 def _noted(layer: Shapes) -> npt.NDArray[np.float64]:
@@ -78,6 +77,7 @@ def _noted(layer: Shapes) -> npt.NDArray[np.float64]:
     return np.asarray(layer.features[["y", "x", "diameter"]].to_numpy(np.float64))
 
 
-def _copies(layer: Shapes) -> npt.NDArray[np.bool_]:
+def _drawn(layer: Shapes) -> npt.NDArray[np.bool_]:
+    """Which shapes have no name of their own yet."""
     names = layer.features["core"]
-    return np.asarray(names.duplicated().to_numpy())
+    return np.asarray(((names.fillna("") == "") | names.duplicated()).to_numpy())

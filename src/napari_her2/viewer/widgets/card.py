@@ -1,18 +1,18 @@
-"""StepCard: one numbered step; it shows whether it is done, next, or still to come."""
+"""Card: a framed part of the widget; StepCard: a numbered step that is done, next, or still to come."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-__all__ = ["ACCENT", "STYLE", "StepCard", "restyle"]
+__all__ = ["ACCENT", "STYLE", "Card", "StepCard", "restyle"]
 
 ACCENT = "#2f80ed"
 #: One sheet for the whole widget; greys are see-through, so that it fits napari's dark and light themes.
 STYLE = f"""
-StepCard {{ border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; background: rgba(128, 128, 128, 22); }}
+Card {{ border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; background: rgba(128, 128, 128, 22); }}
 StepCard[step="next"] {{ border: 2px solid {ACCENT}; background: rgba(47, 128, 237, 28); }}
-StepCard QLabel {{ background: transparent; }}
+Card QLabel {{ background: transparent; }}
 QLabel#badge {{
     border-radius: 10px; min-width: 20px; max-width: 20px; min-height: 20px; max-height: 20px;
     background: rgba(128, 128, 128, 110); color: white; font-weight: bold;
@@ -30,30 +30,40 @@ QLineEdit[asked="true"] {{ border: 2px solid #e8a317; }}
 """
 
 
-class StepCard(QFrame):
-    """A step with its number, title, a summary on the right, a hint while it is next, and room for a body."""
+class Card(QFrame):
+    """A frame with a title, a summary on its right, and room for a body."""
 
-    def __init__(self, number: int, title: str) -> None:
+    def __init__(self, title: str) -> None:
         super().__init__()
-        self._number = str(number)
-        self.badge, self.title, self.summary, self.hint = QLabel(self._number), QLabel(title), QLabel(), QLabel()
-        for label, name in ((self.badge, "badge"), (self.title, "title"), (self.summary, "faint"), (self.hint, "hint")):
-            label.setObjectName(name)
-        self.badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.hint.setWordWrap(True)
-        head = QHBoxLayout()
-        head.addWidget(self.badge)
-        head.addWidget(self.title)
-        head.addStretch()
-        head.addWidget(self.summary)
+        self.title, self.summary = QLabel(title), QLabel()
+        self.title.setObjectName("title")
+        self.summary.setObjectName("faint")
+        self.head = QHBoxLayout()
+        self.head.addWidget(self.title)
+        self.head.addStretch()
+        self.head.addWidget(self.summary)
         self.body = QVBoxLayout()
         self.body.setSpacing(5)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 7)
         layout.setSpacing(5)
-        layout.addLayout(head)
-        layout.addWidget(self.hint)
+        layout.addLayout(self.head)
         layout.addLayout(self.body)
+
+
+class StepCard(Card):
+    """A step with its number, and a hint while it is next."""
+
+    def __init__(self, number: int, title: str) -> None:
+        super().__init__(title)
+        self._number = str(number)
+        self.badge, self.hint = QLabel(self._number), QLabel()
+        self.badge.setObjectName("badge")
+        self.hint.setObjectName("hint")
+        self.badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.hint.setWordWrap(True)
+        self.head.insertWidget(0, self.badge)
+        self.layout().insertWidget(1, self.hint)
 
     def set_step(self, step: str, hint: str = "") -> None:
         """`step` is "todo", "next" or "done"."""

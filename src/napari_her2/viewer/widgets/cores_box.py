@@ -8,6 +8,7 @@ from napari.layers import Shapes
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_her2.viewer import selection
+from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.widgets.card import StepCard, restyle
 
@@ -25,12 +26,16 @@ _BUTTONS: dict[str, tuple[Callable[[Shapes], None], str]] = {
 class CoresBox(StepCard):
     """The button that finds cores, and those that select them; clicks and boxes are napari's own select mode."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, editor: GridEditor) -> None:
         super().__init__(2, "Cores")
-        self._session = session
+        self._session, self._editor = session, editor
         self.find = QPushButton("Find cores")
         self.find.setToolTip("Look for the cores of the array, and name them by row and column.")
         self.find.clicked.connect(lambda: session.find())
+        self.edit = QPushButton("Check and mend the grid…")
+        self.edit.setToolTip("Doubtful cores, names, rows and columns, TMA map, drawing by hand; undo for all of it.")
+        self.restore = QPushButton()
+        self.restore.clicked.connect(lambda: editor.restore())
         self.selected = QLabel()
         self.buttons = {name: QPushButton(name) for name in _BUTTONS}
         row = QHBoxLayout()
@@ -39,7 +44,7 @@ class CoresBox(StepCard):
             self.buttons[name].setToolTip(tip)
             self.buttons[name].clicked.connect(lambda _=False, select=select: self._select(select))
             row.addWidget(self.buttons[name])
-        for widget in (self.find, self.selected):
+        for widget in (self.find, self.restore, self.edit, self.selected):
             self.body.addWidget(widget)
         self.body.addLayout(row)
 
@@ -47,8 +52,15 @@ class CoresBox(StepCard):
         """Show the session."""
         session, layer = self._session, self._session.cores_layer
         self.find.setEnabled(session.slide is not None and not session.working)
-        self.find.setText("Find cores" if layer is None else "Find cores again")
+        self.find.setVisible(layer is None)
         restyle(self.find, "primary", str(is_next).lower())
+        self.edit.setEnabled(session.slide is not None)
+        doubtful = len(session.grid().doubtful)
+        self.edit.setText(f"Check and mend the grid ({doubtful} doubtful)…" if doubtful else "Check and mend the grid…")
+        saved = "" if layer is not None else self._editor.saved()
+        self.restore.setVisible(bool(saved))
+        self.restore.setText(f"Take up the cores of {saved}")
+        self.restore.setToolTip("The cores of this slide as they stood when it was last worked on.")
         grid = session.grid()
         empty = len(grid) - len(grid.scorable)
         self.summary.setText(

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from napari_her2 import RESEARCH_USE
+from napari_her2.viewer.grid_editor import GridEditor
+from napari_her2.viewer.keys import bind_keys, release_keys
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.steps import next_step
 from napari_her2.viewer.widgets.card import STYLE, restyle
 from napari_her2.viewer.widgets.cores_box import CoresBox
+from napari_her2.viewer.widgets.grid_page import GridPage
 from napari_her2.viewer.widgets.progress_strip import ProgressStrip
 from napari_her2.viewer.widgets.results_box import ResultsBox
 from napari_her2.viewer.widgets.score_box import ScoreBox
@@ -20,6 +23,7 @@ from napari_her2.viewer.widgets.slide_box import SlideBox
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Shapes
 
 __all__ = ["HER2Widget"]
 
@@ -30,13 +34,17 @@ class HER2Widget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.session = Session(napari_viewer)
-        self.slide_box, self.cores_box = SlideBox(self.session), CoresBox(self.session)
+        self.editor = GridEditor(self.session)
+        self.slide_box, self.cores_box = SlideBox(self.session), CoresBox(self.session, self.editor)
         self.progress = ProgressStrip(self.session)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.session.said.connect(self._say)
         self.score_box, self.results_box = ScoreBox(self.session), ResultsBox(self.session)
+        self.grid_page = GridPage(self.editor, lambda: self.show_grid(False))
+        self.cores_box.edit.clicked.connect(lambda: self.show_grid(True))
+        self._keyed: Shapes | None = None
         self._lay_out()
         self.session.changed.connect(self.refresh)
         self.session.selected.connect(self._refresh_selection)
@@ -61,7 +69,16 @@ class HER2Widget(QWidget):
         self.cores_box.refresh(step == 1)
         self.score_box.refresh(step == 2)
         self.results_box.refresh(step == 3)
+        if self.pages.currentIndex():
+            self.grid_page.refresh()
         self.progress.refresh()
+        self._bind_keys(self.session.cores_layer)
+
+    def show_grid(self, shown: bool) -> None:
+        """Turn to the page of the grid, or back to the steps."""
+        self.grid_page.draw.stop()
+        self.pages.setCurrentIndex(int(shown))
+        self.refresh()
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Narrow, to leave the room to the slide."""
@@ -86,24 +103,32 @@ class HER2Widget(QWidget):
         for card in self._cards:
             steps.addWidget(card)
         steps.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.pages = QStackedWidget()
+        for page in (inner, self.grid_page):
+            self.pages.addWidget(_scrolling(page))
         purpose = QLabel(RESEARCH_USE)
         purpose.setObjectName("faint")
         purpose.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self.pages, 1)
         for widget in (self.progress, self.status, purpose):
             layout.addWidget(widget)
         self.setMinimumWidth(300)
 
     def _refresh_selection(self) -> None:
         self.cores_box.refresh_selection()
+        if self.pages.currentIndex():
+            self.grid_page.refresh_selection()
         self.score_box.refresh(next_step(self.session)[0] == 2)
+
+    def _bind_keys(self, layer: Shapes | None) -> None:
+        if layer is not self._keyed:
+            if self._keyed is not None:
+                release_keys(self._keyed)
+            if layer is not None:
+                bind_keys(layer, self.editor)
+            self._keyed = layer
 
     def _say(self, message: str, is_error: bool) -> None:
         self.status.setObjectName("error" if is_error else "")
@@ -112,3 +137,12 @@ class HER2Widget(QWidget):
         restyle(self.status, "error", str(is_error).lower())
         if is_error:
             show_error(message)
+
+
+def _scrolling(page: QWidget) -> QScrollArea:
+    scroll = QScrollArea()
+    scroll.setWidget(page)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return scroll
