@@ -105,7 +105,7 @@ def test_help_and_version_load_nothing_heavy() -> None:
     assert cli("--version").stdout.startswith("napari-her2 ")
 
 
-def test_score_writes_five_files_and_a_summary(tmp_path: Path, slide: Path, cores: Path, engine: MockEngine) -> None:
+def test_score_writes_six_files_and_a_summary(tmp_path: Path, slide: Path, cores: Path, engine: MockEngine) -> None:
     result = cli("score", slide, "-o", tmp_path / "out", "--cores", cores)
     assert result.exit_code == 0, result.output
     assert "Research use only" in result.stdout

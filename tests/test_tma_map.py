@@ -258,7 +258,6 @@ def test_a_cell_where_the_grid_has_no_core_is_listed() -> None:
 
 
 def test_a_matrix_on_several_blocks_is_laid_on_one_when_asked() -> None:
-    pytest.importorskip("napari_her2.sectors")
     grid = grid_of(blocks=("1", "2"))
     match = match_map(grid, parse_map(matrix()))
     assert match.problem

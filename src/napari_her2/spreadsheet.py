@@ -16,7 +16,17 @@ from typing import Any
 
 from napari_her2.errors import CoresError
 
-__all__ = ["MAX_BYTES", "MAX_ROWS", "Sheet", "escaped", "read_sheet", "sheet_of_text", "unescaped"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_ROWS",
+    "Sheet",
+    "escaped",
+    "is_text",
+    "read_sheet",
+    "read_text",
+    "sheet_of_text",
+    "unescaped",
+]
 
 MAX_BYTES = 20 * 2**20
 MAX_ROWS = 100_000
@@ -75,15 +85,7 @@ def read_sheet(path: Path, sheet: str | None = None) -> Sheet:
     CoresError
         If the file is missing, too large, damaged, protected, or holds no table.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise CoresError(f"{path.name} has {size / 2**20:.0f} MB: a table of at most {MAX_BYTES >> 20} MB is read.")
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CoresError(f"There is no file {path}: check the path.") from error
-    except OSError as error:
-        raise CoresError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    data = _read(path)
     if data.startswith(_OLE):
         raise CoresError(
             f"{path.name} is protected by a password or is an old Excel file: save it as .xlsx without a password."
@@ -91,6 +93,22 @@ def read_sheet(path: Path, sheet: str | None = None) -> Sheet:
     if data.startswith(_ZIP):
         return _read_xlsx(data, path.name, sheet)
     return sheet_of_text(_decoded(data, path.name), path.name)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in whatever encoding it has; the mark of the encoding is not part of it.
+
+    Raises
+    ------
+    CoresError
+        If the file is missing, too large, or cannot be read.
+    """
+    return _decoded(_read(path), path.name)
+
+
+def is_text(text: str) -> bool:
+    """Whether there is none of the control characters in it that other files are full of."""
+    return not _CONTROL.search(text)
 
 
 def sheet_of_text(text: str, name: str = "The clipboard") -> Sheet:
@@ -101,7 +119,7 @@ def sheet_of_text(text: str, name: str = "The clipboard") -> Sheet:
     CoresError
         If there is no text, or it is no table.
     """
-    if _CONTROL.search(text):
+    if not is_text(text):
         raise _no_table(name)
     text = text.removeprefix("\ufeff")
     named = re.match(r"sep=(.)\r?\n", text)  # Excel's own way of saying it
@@ -150,6 +168,18 @@ def _delimiter(text: str) -> str:
         return (times / widths.total(), width) if width > 1 else (0.0, 0)
 
     return max("\t;,", key=evenness)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise CoresError(f"{path.name} has {size / 2**20:.0f} MB: a table of at most {MAX_BYTES >> 20} MB is read.")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CoresError(f"There is no file {path}: check the path.") from error
+    except OSError as error:
+        raise CoresError(f"{path} cannot be read ({error.strerror}): check the path.") from error
 
 
 def _decoded(data: bytes, name: str) -> str:

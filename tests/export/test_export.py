@@ -14,12 +14,12 @@ import tifffile
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError, OutputError
-from napari_her2.export import ENDINGS, Run, check_results, read_cores, write_results
+from napari_her2.export import ENDINGS, Run, check_results, read_cores, read_cores_file, write_results
 from napari_her2.heatmap import Heatmap
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore, Places
 from napari_her2.slide import Slide
-from napari_her2.table import COLUMNS
+from napari_her2.table import COLUMNS, cores_table
 
 
 def places_on(core: Core, grade: float) -> Places:
@@ -41,6 +41,7 @@ def run(tmp_path: Path) -> Run:
             cores.append(Core("AB"[row] + f"-{column + 1}", row, column, y=y, x=x, diameter=361.5))
             pixels[np.hypot(yy - y, xx - x) < 180] = (200 - 40 * row, 150 - 30 * column, 160)
     cores[0] = Core(**{**_fields(cores[0]), "patient_id": "=HYPERLINK(1)", "note": "Größe <b>&amp; 'µ'", "block": "-x"})
+    cores[1] = replace(cores[1], extra={"Age": "63", "=SUM(A1)": "-2.5"}, found_confidence=0.1 + 0.2)
     cores[2] = Core(**{**_fields(cores[2]), "state": CoreState.MISSING, "reason": "No tissue."})
     slide = Slide.from_arrays(pixels, name="tma 1", mpp=0.5, mpp_source="given", path=tmp_path / "secret" / "tma 1.tif")
     scores = {
@@ -69,16 +70,11 @@ def _fields(core: Core) -> dict[str, object]:
     return {name: getattr(core, name) for name in core.__dataclass_fields__}
 
 
-def plain(grid: CoreGrid) -> CoreGrid:
-    """What a table can tell of a grid: not how it was found."""
-    return CoreGrid(tuple(replace(c, reason="", found_confidence=None) for c in grid))
-
-
 def features(path: Path) -> dict[str, dict]:
     return {f["properties"]["name"]: f for f in json.loads(path.read_text(encoding="utf-8"))["features"]}
 
 
-def test_five_files_with_the_name_of_the_slide_and_nothing_else(tmp_path: Path, run: Run) -> None:
+def test_six_files_with_the_name_of_the_slide_and_nothing_else(tmp_path: Path, run: Run) -> None:
     written = write_results(tmp_path / "new" / "out", run)
     assert [p.name for p in written] == ["tma 1" + e for e in ENDINGS]
     assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == sorted(p.name for p in written)
@@ -98,7 +94,8 @@ def test_csv_has_the_columns_and_escapes_what_a_spreadsheet_would_run(tmp_path: 
     write_results(tmp_path, run)
     with (tmp_path / "tma 1.cores.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == (*COLUMNS, "Age", "'=SUM(A1)")
+    assert (rows[1]["Age"], rows[1]["'=SUM(A1)"]) == ("63", "'-2.5")
     assert (rows[0]["patient_id"], rows[0]["block"]) == ("'=HYPERLINK(1)", "'-x")
     assert rows[0]["her2_score"] == "3+"
     assert (rows[0]["row"], rows[0]["x"], rows[0]["x_um"]) == ("0", "220.25", "110.125")
@@ -109,8 +106,28 @@ def test_csv_has_the_columns_and_escapes_what_a_spreadsheet_would_run(tmp_path: 
 @pytest.mark.parametrize("ending", [".cores.csv", ".cores.geojson"])
 def test_both_tables_give_the_same_grid_back(tmp_path: Path, run: Run, ending: str) -> None:
     write_results(tmp_path, run)
-    expected = run.grid if ending == ".cores.csv" else plain(run.grid)
-    assert read_cores(tmp_path / f"tma 1{ending}") == expected
+    assert read_cores(tmp_path / f"tma 1{ending}") == run.grid
+
+
+@pytest.mark.parametrize("ending", [".cores.csv", ".cores.geojson"])
+def test_both_tables_give_the_scores_back(tmp_path: Path, run: Run, ending: str) -> None:
+    write_results(tmp_path, run)
+    found = read_cores_file(tmp_path / f"tma 1{ending}")
+    assert found.grid == run.grid
+    assert found.remark == ""
+    expected = cores_table(run.slide.name, run.grid, run.scores, run.slide.mpp)
+    pd.testing.assert_frame_equal(found.table, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_score_that_is_none_is_refused_and_one_without_probabilities_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("core,x,y,diameter,her2_score,indeterminate\nA-1,1,2,3,2+,no\nA-2,1,2,3,,\n")
+    found = read_cores_file(path)
+    assert found.remark == "1 scores without probabilities were not taken."
+    assert list(found.table["her2_score"]) == list(found.table["indeterminate"]) == ["", ""]
+    path.write_text("core,x,y,diameter,her2_score\nA-1,1,2,3,high\n")
+    with pytest.raises(CoresError, match=r'a\.csv: The her2_score of core A-1 is "high"'):
+        read_cores_file(path)
 
 
 def test_without_a_pixel_size_the_micrometres_stay_empty(tmp_path: Path, run: Run) -> None:
@@ -128,6 +145,13 @@ def test_a_table_written_by_hand_is_read(tmp_path: Path, delimiter: str) -> None
     path.write_text(text.replace(",", delimiter), encoding="utf-8-sig")
     first, second = read_cores(path)
     assert (first.x, first.y, first.note, second.note) == (10.5, 20, "@home", "'tis")
+
+
+def test_a_table_that_a_spreadsheet_saved_with_decimal_commas_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "hand.csv"
+    path.write_bytes("core;x;y;diameter;note;Größe\r\nA-1;10,5;20;5,25;2,5 mm;1,5\r\n".encode("cp1252"))
+    (core,) = read_cores(path)
+    assert (core.x, core.diameter, core.note, core.extra) == (10.5, 5.25, "2,5 mm", {"Größe": "1,5"})
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_her2.cores import CoreGrid
-from napari_her2.errors import CoresError, OutputError
-from napari_her2.export.csv import read_csv, write_csv
-from napari_her2.export.geojson import read_geojson, write_geojson
+from napari_her2.errors import OutputError
+from napari_her2.export.csv import write_csv
+from napari_her2.export.geojson import write_geojson
 from napari_her2.export.ome import write_heatmap
+from napari_her2.export.qptma import write_qptma
+from napari_her2.export.read import CORES_SUFFIXES, CoresFile, read_cores, read_cores_file
 from napari_her2.export.report import write_report
 from napari_her2.export.run import Run, counts, write_record
 from napari_her2.files import check_folder, safe_name, writing
-from napari_her2.table import cores_table, grid_of_table
+from napari_her2.table import cores_table
 
-__all__ = ["ENDINGS", "Run", "check_results", "counts", "read_cores", "write_results"]
+__all__ = [
+    "CORES_SUFFIXES",
+    "ENDINGS",
+    "CoresFile",
+    "Run",
+    "check_results",
+    "counts",
+    "read_cores",
+    "read_cores_file",
+    "write_results",
+]
 
 #: Endings of the files of one image, put after its name.
-ENDINGS = (".cores.csv", ".cores.geojson", ".heatmap.ome.tif", ".report.html", ".run.json")
+ENDINGS = (".cores.csv", ".cores.geojson", ".qptma", ".heatmap.ome.tif", ".report.html", ".run.json")
 
 
 def check_results(folder: str | Path, name: str, *, overwrite: bool = False) -> Path:
@@ -45,14 +56,14 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
     folder : str or Path
         Made when it is not there.
     run : Run
-        The heatmap file is left out when there is no heatmap.
+        The heatmap file is left out when there is no heatmap, QuPath's grid when no core is in a row and column.
     overwrite : bool
         Replace results that are there.
 
     Returns
     -------
     list of Path
-        NAME.cores.csv, NAME.cores.geojson, NAME.heatmap.ome.tif, NAME.report.html, NAME.run.json.
+        NAME.cores.csv, NAME.cores.geojson, NAME.qptma, NAME.heatmap.ome.tif, NAME.report.html, NAME.run.json.
 
     Raises
     ------
@@ -65,12 +76,16 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
     for ending in ENDINGS:
         if ending == ".heatmap.ome.tif" and run.heatmap is None:
             continue
+        if ending == ".qptma" and all(core.row < 0 for core in run.grid):
+            continue
         path = folder / (safe_name(run.slide.name) + ending)
         with writing(path, overwrite=overwrite) as temporary:
             if ending == ".cores.csv":
                 write_csv(temporary, table)
             elif ending == ".cores.geojson":
-                write_geojson(temporary, table)
+                write_geojson(temporary, table, run.grid)
+            elif ending == ".qptma":
+                write_qptma(temporary, run.grid, run.slide.name)
             elif ending == ".heatmap.ome.tif" and run.heatmap is not None:
                 write_heatmap(temporary, run.heatmap, run.slide.mpp)
             elif ending == ".report.html":
@@ -79,21 +94,3 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
                 write_record(temporary, run)
         written.append(path)
     return written
-
-
-def read_cores(path: str | Path) -> CoreGrid:
-    """Read the cores of a slide from ``cores.csv`` or ``cores.geojson``, ours or edited by hand or in QuPath.
-
-    Raises
-    ------
-    CoresError
-        If the file is missing, of another kind, or does not describe cores.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CoresError(f"There is no file {path}: name a cores.csv or cores.geojson.")
-    read = read_geojson if path.suffix.lower() in (".geojson", ".json") else read_csv
-    try:
-        return grid_of_table(read(path))
-    except CoresError as error:
-        raise CoresError(f"{path.name}: {error}" if path.name not in str(error) else str(error)) from error

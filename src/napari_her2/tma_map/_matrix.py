@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from napari_her2.cores import CoreGrid
 from napari_her2.name_parts import label
+from napari_her2.sectors import join_sectors
 from napari_her2.tma_map._index import axis_labels
 from napari_her2.tma_map._parse import MapRow, TmaMap
 
@@ -88,8 +89,6 @@ def _places(grid: CoreGrid, block: str) -> dict[tuple[int, int], str]:
     """Core names by row and column; of several blocks, as they stand side by side when no block is named."""
     cores = [core for core in grid if core.row >= 0 and (not block or core.block == block)]
     if len({core.block for core in cores}) > 1:
-        from napari_her2.sectors import join_sectors
-
         by_place = {(core.y, core.x): core.name for core in cores}
         joined = join_sectors(CoreGrid(tuple(cores)))
         return {(core.row, core.column): by_place[core.y, core.x] for core in joined}
