@@ -11,16 +11,15 @@ from napari_her2.cores import Core
 
 __all__ = ["look_at"]
 
-#: Share of the shorter side of the canvas that a core takes when it is looked at.
-_SHARE = 0.35
+#: Pixels of the screen across a core that is looked at: large enough to judge, with its neighbours around it.
+_ACROSS = 220.0
 
 
 def look_at(viewer: Any, layer: Layer, core: Core) -> None:
-    """Put a core in the middle of the view, large enough to judge and with its neighbours around it."""
+    """Put a core in the middle of the view."""
     scene = viewer.scene if hasattr(viewer, "scene") else viewer  # napari 0.9 moved the camera there
     here, there = (np.array(layer.data_to_world((core.y, core.x + d))) for d in (0.0, core.diameter))
     scene.camera.center = tuple(here)
-    canvas = min(getattr(viewer, "_canvas_size", (0, 0))) or 600
     across = float(np.linalg.norm(there - here))
     if across > 0:
-        scene.camera.zoom = _SHARE * canvas / across
+        scene.camera.zoom = _ACROSS / across

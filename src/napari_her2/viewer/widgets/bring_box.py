@@ -11,7 +11,7 @@ from napari_her2.table import COLUMNS
 from napari_her2.viewer import ask
 from napari_her2.viewer.cores_layer import grid_of_layer
 from napari_her2.viewer.grid_editor import GridEditor
-from napari_her2.viewer.widgets.card import Card
+from napari_her2.viewer.widgets.card import Card, yielding
 from napari_her2.viewer.widgets.draw_box import DrawBox
 from napari_her2.viewer.widgets.map_dialog import MapDialog
 
@@ -41,6 +41,7 @@ class BringBox(Card):
         for buttons in ((self.draw, self.reuse), (self.map, self.open, self.save)):
             row = QHBoxLayout()
             row.setSpacing(3)
+            yielding(*buttons)
             for button in buttons:
                 row.addWidget(button, 1)
             self.body.addLayout(row)
@@ -54,8 +55,7 @@ class BringBox(Card):
             button.setEnabled(ready)
         for button in (self.map, self.save):
             button.setEnabled(session.cores_layer is not None)
-        unit = "px" if session.slide is None or session.slide.mpp is None else "mm"
-        self.diameter.setPlaceholderText(f"found ({unit})")
+        self.unit.setText("Core ⌀, px" if session.slide is None or session.slide.mpp is None else "Core ⌀, mm")
         self.again.setText("Find cores" if session.cores_layer is None else "Find again")
 
     def _lay_out_known(self) -> None:
@@ -63,15 +63,15 @@ class BringBox(Card):
         self.again = QPushButton("Find again")
         self.again.setToolTip("Find the cores with what you know; what you leave empty is found.")
         self.again.clicked.connect(lambda: self._find())
+        self.unit = QLabel()
         grid = QGridLayout()
         grid.setSpacing(4)
-        for column, (text, field) in enumerate(
-            (("Core ⌀", self.diameter), ("Rows", self.rows), ("Columns", self.columns))
-        ):
-            label = QLabel(text)
+        known = (self.unit, self.diameter), (QLabel("Rows"), self.rows), (QLabel("Columns"), self.columns)
+        for column, (label, field) in enumerate(known):
             label.setObjectName("faint")
             grid.addWidget(label, 0, column)
             grid.addWidget(field, 1, column)
+            yielding(field)
             field.setPlaceholderText("found")
         grid.addWidget(self.again, 1, 3)
         self.body.addLayout(grid)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QElidingLabel
 
-__all__ = ["ACCENT", "STYLE", "Card", "StepCard", "restyle"]
+__all__ = ["ACCENT", "STYLE", "Card", "StepCard", "restyle", "yielding"]
 
 ACCENT = "#2f80ed"
 #: One sheet for the whole widget; greys are see-through, so that it fits napari's dark and light themes.
@@ -23,9 +24,11 @@ QLabel#title {{ font-weight: bold; font-size: 13px; }}
 QLabel#hint {{ font-style: normal; }}
 QLabel#faint {{ color: rgba(150, 150, 150, 255); font-size: 11px; }}
 QLabel#error {{ color: #ffffff; background: #a3302c; border-radius: 4px; padding: 4px; }}
+QPushButton {{ padding: 3px 4px; min-width: 16px; }}
 QPushButton[primary="true"] {{ background: {ACCENT}; color: white; font-weight: bold; }}
 QPushButton[primary="true"]:hover {{ background: #4a93f3; }}
 QPushButton:disabled {{ color: rgba(128, 128, 128, 140); background: rgba(128, 128, 128, 40); }}
+QSpinBox {{ min-width: 24px; }}
 QLineEdit[asked="true"] {{ border: 2px solid #e8a317; }}
 """
 
@@ -35,13 +38,14 @@ class Card(QFrame):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.title, self.summary = QLabel(title), QLabel()
+        self.title, self.summary = QLabel(title), QElidingLabel()
         self.title.setObjectName("title")
         self.summary.setObjectName("faint")
         self.head = QHBoxLayout()
         self.head.addWidget(self.title)
-        self.head.addStretch()
-        self.head.addWidget(self.summary)
+        yielding(self.summary)
+        self.summary.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.head.addWidget(self.summary, 1)
         self.body = QVBoxLayout()
         self.body.setSpacing(5)
         layout = QVBoxLayout(self)
@@ -81,3 +85,9 @@ def restyle(widget: QWidget, name: str, value: str) -> None:
     for part in (widget, *widget.findChildren(QWidget)):
         part.style().unpolish(part)
         part.style().polish(part)
+
+
+def yielding(*widgets: QWidget) -> None:
+    """Let widgets become as narrow as the dock wants them, rather than push its edge out of the window."""
+    for widget in widgets:
+        widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QToolButton, Q
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.outline_layer import hide_outlines, show_outlines
-from napari_her2.viewer.widgets.card import Card
+from napari_her2.viewer.widgets.card import Card, yielding
 
 __all__ = ["CheckBox"]
 
@@ -50,8 +50,9 @@ class CheckBox(Card):
         self.head.addWidget(self.outlines)
         row = QHBoxLayout()
         row.setSpacing(3)
+        yielding(*self.buttons.values())
         for button in self.buttons.values():
-            row.addWidget(button)
+            row.addWidget(button, 1)
         self.body.addWidget(self.list)
         self.body.addLayout(row)
 

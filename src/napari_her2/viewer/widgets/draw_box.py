@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from napari.layers import Shapes
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox
 
 from napari_her2.viewer.grid_drawing import GridDrawing
 from napari_her2.viewer.grid_editor import GridEditor
-from napari_her2.viewer.widgets.card import Card, restyle
+from napari_her2.viewer.widgets.card import Card, restyle, yielding
 
 __all__ = ["DrawBox"]
 
@@ -18,19 +19,22 @@ class DrawBox(Card):
         super().__init__("Draw the grid by hand")
         self._editor = editor
         self.drawing: GridDrawing | None = None
+        self._hidden: Shapes | None = None
         self.hint, self.rows, self.columns = QLabel(), QSpinBox(), QSpinBox()
         self.use, self.cancel = QPushButton("Lay onto tissue"), QPushButton("Cancel")
         self.hint.setWordWrap(True)
         size = QHBoxLayout()
         for text, field, value in (("Rows", self.rows, 9), ("Columns", self.columns, 12)):
+            yielding(field)
             field.setRange(1, 200)
             field.setValue(value)
             field.valueChanged.connect(self._resize)
             size.addWidget(QLabel(text))
             size.addWidget(field, 1)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.use)
-        buttons.addWidget(self.cancel)
+        yielding(self.use, self.cancel)
+        buttons.addWidget(self.use, 1)
+        buttons.addWidget(self.cancel, 1)
         self.use.setToolTip("Each core moves to the tissue near its place; places without any are called missing.")
         self.use.clicked.connect(self._use)
         self.cancel.clicked.connect(lambda: self.stop())
@@ -46,10 +50,15 @@ class DrawBox(Card):
         if session.image is None:
             session.said.emit("Open a slide first.", False)
             return
+        if session.cores_layer is not None and session.cores_layer.visible:
+            # the rings there are would hide those that are drawn
+            self._hidden = session.cores_layer
+            self._hidden.visible = False
         self.drawing = GridDrawing(session.viewer.layers, session.image, self.rows.value(), self.columns.value())
         self.drawing.changed.connect(self.refresh)
         self.drawing.ended.connect(self._ended)
         self.refresh()
+        session.changed.emit()
 
     def stop(self) -> None:
         """Give the drawing up."""
@@ -85,3 +94,6 @@ class DrawBox(Card):
     def _ended(self) -> None:
         self.drawing = None
         self.setVisible(False)
+        if self._hidden is not None:
+            self._hidden.visible, self._hidden = True, None
+        self._editor.session.changed.emit()

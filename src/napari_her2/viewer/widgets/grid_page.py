@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.widgets.bring_box import BringBox
+from napari_her2.viewer.widgets.card import yielding
 from napari_her2.viewer.widgets.check_box import CheckBox
 from napari_her2.viewer.widgets.draw_box import DrawBox
 from napari_her2.viewer.widgets.lines_box import LinesBox
@@ -33,14 +34,16 @@ class GridPage(QWidget):
         self.draw = DrawBox(editor)
         self.bring = BringBox(editor, self.draw)
         head = QHBoxLayout()
+        yielding(self.back, self.undo, self.redo)
         for button in (self.back, self.undo, self.redo):
-            head.addWidget(button)
+            head.addWidget(button, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(6)
         layout.addLayout(head)
         for card in (self.draw, self.check, self.names, self.lines, self.bring):
             layout.addWidget(card, 1 if card is self.check else 0)
+        layout.addStretch()
 
     def refresh(self) -> None:
         """Show the session."""
@@ -48,10 +51,10 @@ class GridPage(QWidget):
         for button, what, key in ((self.undo, watch.undoes, "Ctrl+Z"), (self.redo, watch.redoes, "Ctrl+Shift+Z")):
             button.setEnabled(bool(what))
             button.setToolTip(f"{what[:1].upper()}{what[1:]} ({key})" if what else "")
-        there = self._session.cores_layer is not None
-        self.check.setVisible(there)
-        self.names.setVisible(there)
-        self.lines.setVisible(there)
+        drawing = self.draw.drawing is not None
+        for card in (self.check, self.names, self.lines):
+            card.setVisible(self._session.cores_layer is not None and not drawing)
+        self.bring.setVisible(not drawing)
         self.check.refresh()
         self.names.refresh()
         self.lines.refresh()

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QStackedWidget, QVBoxLay
 from napari_her2 import RESEARCH_USE
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.keys import bind_keys, release_keys
+from napari_her2.viewer.label_size import LabelSize
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.steps import next_step
 from napari_her2.viewer.widgets.card import STYLE, restyle
@@ -45,12 +46,13 @@ class HER2Widget(QWidget):
         self.grid_page = GridPage(self.editor, lambda: self.show_grid(False))
         self.cores_box.edit.clicked.connect(lambda: self.show_grid(True))
         self._keyed: Shapes | None = None
+        self._labels = LabelSize(napari_viewer)
         self._lay_out()
         self.session.changed.connect(self.refresh)
         self.session.selected.connect(self._refresh_selection)
         # closing the dock sends no closeEvent: the session has to be told when Qt takes the widget away
-        close = self.session.close
-        self.destroyed.connect(lambda: close())
+        close, labels = self.session.close, self._labels
+        self.destroyed.connect(lambda: (close(), labels.close()))
         self.session.open()
         self.refresh()
 
@@ -123,6 +125,7 @@ class HER2Widget(QWidget):
         self.score_box.refresh(next_step(self.session)[0] == 2)
 
     def _bind_keys(self, layer: Shapes | None) -> None:
+        self._labels.bind(layer)
         if layer is not self._keyed:
             if self._keyed is not None:
                 release_keys(self._keyed)

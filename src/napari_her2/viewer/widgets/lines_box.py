@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton
 
 from napari_her2.viewer import ask
 from napari_her2.viewer.grid_editor import GridEditor
-from napari_her2.viewer.widgets.card import Card
+from napari_her2.viewer.widgets.card import Card, yielding
 
 __all__ = ["LinesBox"]
 
@@ -15,7 +15,7 @@ class LinesBox(Card):
     """Acts on the row or column of the core that is selected."""
 
     def __init__(self, editor: GridEditor) -> None:
-        super().__init__("Row or column of the selected core")
+        super().__init__("Row or column")
         self._editor = editor
         self.axis = QComboBox()
         self.axis.addItems(["Row", "Column"])
@@ -35,8 +35,9 @@ class LinesBox(Card):
         for widgets in rows:
             row = QHBoxLayout()
             row.setSpacing(3)
+            yielding(*widgets)
             for widget in widgets:
-                row.addWidget(widget)
+                row.addWidget(widget, 1)
             self.body.addLayout(row)
         self.refresh()
 
@@ -46,8 +47,8 @@ class LinesBox(Card):
         lines = {(core.block, getattr(core, self._axis)) for core in chosen}
         one = len(lines) == 1
         across = self._axis == "row"
-        self.before.setText("Insert above" if across else "Insert left")
-        self.after.setText("Insert below" if across else "Insert right")
+        self.before.setText("+ above" if across else "+ left")
+        self.after.setText("+ below" if across else "+ right")
         self.delete.setText("Delete")
         self.rename.setText("Rename…")
         self.back.setText("Shift ◂" if across else "Shift ▴")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit
 
 from napari_her2.viewer.grid_editor import GridEditor
-from napari_her2.viewer.widgets.card import Card
+from napari_her2.viewer.widgets.card import Card, yielding
 
 __all__ = ["NamesBox"]
 
-_CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
+_CORNERS = {"top-left": "↖", "top-right": "↗", "bottom-left": "↙", "bottom-right": "↘"}
 
 
 class NamesBox(Card):
@@ -26,19 +27,22 @@ class NamesBox(Card):
             field.editingFinished.connect(self._rename)
         self.order.setToolTip("Which label comes first in the name of a core.")
         self.order.activated.connect(lambda _: self._rename(always=True))
-        self.corner.addItems([f"{corner.replace('-', ' ')}" for corner in _CORNERS])
+        for corner, arrow in _CORNERS.items():
+            self.corner.addItem(arrow, corner)
+            self.corner.setItemData(self.corner.count() - 1, corner.replace("-", " "), Qt.ItemDataRole.ToolTipRole)
         self.corner.setToolTip("The corner of the array, as you see it, where counting begins.")
-        self.corner.activated.connect(lambda i: editor.renumber(_CORNERS[i]))
+        self.corner.activated.connect(lambda _: editor.renumber(self.corner.currentData()))
         self.sectors.addItems(["straight through", "sector by sector"])
         self.sectors.setToolTip("Wider gaps between rows or columns part an array into sectors.")
         self.sectors.activated.connect(lambda i: editor.sectors(bool(i)))
+        yielding(self.rows, self.columns, self.order, self.corner, self.sectors)
         grid = QGridLayout()
         grid.setSpacing(4)
         for row, column, text, field in (
             (0, 0, "Rows", self.rows),
             (0, 2, "Columns", self.columns),
             (1, 0, "Names", self.order),
-            (1, 2, "From", self.corner),
+            (1, 2, "Count from", self.corner),
             (2, 0, "Sectors", self.sectors),
         ):
             grid.addWidget(QLabel(text), row, column)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton
 
 from napari_her2.errors import HER2Error
 from napari_her2.models import DEFAULT_MODEL, ScoringModel, installed_models, load_model
 from napari_her2.viewer import ask
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.session import Session
-from napari_her2.viewer.widgets.card import StepCard, restyle
+from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
 
 __all__ = ["DEVICE_NAMES", "ScoreBox"]
 
@@ -28,7 +28,7 @@ class ScoreBox(StepCard):
         self._session = session
         self._models: list[ScoringModel] = []
         self.model, self.device, self.why = QComboBox(), QComboBox(), QLabel()
-        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        yielding(self.model)
         self.device.addItems(list(DEVICE_NAMES.values()))
         self.device.setToolTip("Where the network runs; the scores are the same everywhere.")
         self.why.setObjectName("faint")

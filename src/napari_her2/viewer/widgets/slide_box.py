@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit
+from superqt import QElidingLabel
 
 from napari_her2.viewer.session import Session
-from napari_her2.viewer.widgets.card import StepCard, restyle
+from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
 
 __all__ = ["SlideBox"]
 
@@ -18,12 +19,12 @@ class SlideBox(StepCard):
         self._session = session
         self.layers = QComboBox()
         self.layers.setToolTip("The RGB image layer to score.")
-        self.layers.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.mpp, self.source = QLineEdit(), QLabel()
+        self.mpp, self.source = QLineEdit(), QElidingLabel()
         self.mpp.setFixedWidth(64)
         self.mpp.setPlaceholderText("?")
         self.mpp.setToolTip("Micrometres per pixel at full resolution, typically 0.25 (40x) or 0.5 (20x).")
         self.source.setObjectName("faint")
+        yielding(self.layers, self.source)
         row = QHBoxLayout()
         row.addWidget(QLabel("Pixel size"))
         row.addWidget(self.mpp)
