@@ -1,16 +1,21 @@
-"""How well cores are found: real overviews, real layouts drawn with damage, and one slide with everything.
+"""How well cores are found: real overviews, real layouts drawn with damage, and a big slide.
 
     python benchmarks/dearray.py [--quick] [--peer PYTHON] [--save FOLDER]
 
-Prints one line per slide and condition and, last, one line of JSON:
+Prints one line per slide and, last, one line of JSON:
 
 mean_f1, worst_f1        centres on the real overviews against the published marks (matched within one radius)
 mean_f1_amended, ...     the same after the marks that are visibly wrong are set right (`AMENDED`, with the reason)
+centre_error_radii       middle distance from the mark, in radii
 seconds_median           to find the cores of an overview, the picture already read
 dearrayer_ratio          seconds of the PyPI package dearrayer / ours on the same overviews; null without --peer
-layouts                  share of cores at the right row and column, by condition, neither diameter nor size given
-missing                  sensitivity and specificity for missing cores where 15 % are gone
-wrong_diameter           share right with a diameter told 30 % too large, and how often that was noticed
+dearrayer                its mean and worst F1 there, grid size and diameter given; null without --peer
+layouts, layouts_worst   share of cores at the right row and column, by condition, neither diameter nor size given
+missing                  sensitivity and specificity for missing cores where 15 % are gone, of all and of the worst layout
+wrong_diameter           share right with a diameter told 30 % too small and too large, and how often that was noticed
+right_above_0.9, ...     share of positions that are right among those found with a confidence above 0.9, how many those
+                         are, the share right below, and a table by confidence: overviews and layouts taken together
+big_slide                a pyramidal file of 100,000 x 60,000 pixels: see `big_slide.py`
 
 Data: folder `NAPARI_HER2_REAL_DATA` (default ../shared/data); what is absent is skipped. --peer names the Python of a
 separate environment that holds dearrayer (GPL: no dependency of ours).
@@ -24,23 +29,21 @@ import os
 import subprocess
 import time
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from big_slide import run_big_slide
 from PIL import Image, ImageDraw
-from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
+from tma_layouts import CONDITIONS, Scene, layouts, staged
 
 from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.dearray import DearrayParams, find_cores
 from napari_her2.errors import CoresError
 from napari_her2.slide import Slide
 
-CONDITIONS = ("as is", "rotated", "dropped", "warped", "pale")
 Points = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -57,14 +60,12 @@ AMENDED: dict[str, list[tuple[float, float]]] = {
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Real centres with their row and column; -1 off the grid."""
+class Verdict:
+    """Whether a position is right; no confidence where none was found."""
 
-    name: str
-    centres: Points  # (y, x)
-    radius: float
-    row: Ints
-    column: Ints
+    kind: str  # kept, gone, lone
+    right: bool
+    confidence: float | None = None
 
 
 # --- real overviews -----------------------------------------------------------------------------------------------
@@ -92,8 +93,25 @@ def centres(grid: CoreGrid) -> Points:
     return np.array([[c.y, c.x] for c in grid if c.state is CoreState.TISSUE])
 
 
-def run_overviews(save: Path | None) -> dict[str, object]:
-    rows, seconds, errors, sure = [], [], [], []
+def f1(found: Points, marks: Points, radius: float) -> float:
+    return 2 * len(match(found, marks, radius)[0]) / (len(found) + len(marks))
+
+
+def judge_overview(grid: CoreGrid, marks: Points, radius: float) -> list[Verdict]:
+    """Tissue is right where there is a mark, missing where there is none within a radius."""
+    tissue = [c for c in grid if c.state is CoreState.TISSUE]
+    right = set(match(centres(grid), marks, radius)[0].tolist())
+    out = [Verdict("kept", n in right, c.found_confidence or 0.0) for n, c in enumerate(tissue)]
+    for c in grid:
+        if c.state is CoreState.MISSING:
+            free = np.hypot(*(marks - [c.y, c.x]).T).min() > radius
+            out.append(Verdict("gone", bool(free), c.found_confidence or 0.0))
+    return out
+
+
+def run_overviews(save: Path | None) -> tuple[dict[str, object], list[Verdict]]:
+    plain, amended, seconds, errors = [], [], [], []
+    verdicts: list[Verdict] = []
     for name, slide, marks, radius in overviews():
         grid, times = CoreGrid(), []
         for _ in range(3):
@@ -103,34 +121,30 @@ def run_overviews(save: Path | None) -> dict[str, object]:
         seconds.append(min(times))
         found = centres(grid)
         i, j, distance = match(found, marks, radius)
-        f1 = 2 * len(i) / (len(found) + len(marks))
         full = np.concatenate([marks, np.array(AMENDED.get(name, [])).reshape(-1, 2)])
-        right, _, _ = match(found, full, radius)
-        amended = 2 * len(right) / (len(found) + len(full))
-        tissue = [c for c in grid if c.state is CoreState.TISSUE]
-        sure += [(c.found_confidence or 0.0, n in set(right.tolist())) for n, c in enumerate(tissue)]
+        plain.append(f1(found, marks, radius))
+        amended.append(f1(found, full, radius))
         errors += (distance / radius).tolist()
-        rows.append((f1, amended))
+        verdicts += judge_overview(grid, full, radius)
         print(
             f"{name:18s} {len(marks):4d} marks  {len(found):4d} found  {len(found) - len(i):3d} more "
-            f"{len(marks) - len(j):3d} missed  F1 {f1:.3f}  amended {amended:.3f}  centre "
-            f"{np.median(distance) / radius:.3f} r  {seconds[-1]:.2f} s"
+            f"{len(marks) - len(j):3d} missed  F1 {plain[-1]:.3f}  amended {amended[-1]:.3f}  centre "
+            f"{np.median(distance) / radius:.3f} r  {seconds[-1]:.2f} s",
+            flush=True,
         )
         if save:
             draw(slide, grid, marks, radius, save / f"{name}.png")
-    if not rows:
-        return {}
-    high = [right for confidence, right in sure if confidence > 0.9]
-    return {
-        "mean_f1": round(float(np.mean([r[0] for r in rows])), 4),
-        "worst_f1": round(min(r[0] for r in rows), 4),
-        "mean_f1_amended": round(float(np.mean([r[1] for r in rows])), 4),
-        "worst_f1_amended": round(min(r[1] for r in rows), 4),
+    if not plain:
+        return {}, []
+    result: dict[str, object] = {
+        "mean_f1": round(float(np.mean(plain)), 4),
+        "worst_f1": round(min(plain), 4),
+        "mean_f1_amended": round(float(np.mean(amended)), 4),
+        "worst_f1_amended": round(min(amended), 4),
         "centre_error_radii": round(float(np.median(errors)), 3),
-        "right_above_0.9": round(float(np.mean(high)), 4),
-        "share_above_0.9": round(len(high) / len(sure), 3),
         "seconds_median": round(float(np.median(seconds)), 3),
     }
+    return result, verdicts
 
 
 def draw(slide: Slide, grid: CoreGrid, marks: Points, radius: float, path: Path) -> None:
@@ -153,216 +167,122 @@ def draw(slide: Slide, grid: CoreGrid, marks: Points, radius: float, path: Path)
 # --- real layouts, drawn ------------------------------------------------------------------------------------------
 
 
-def layouts(every: int = 1) -> list[Layout]:
-    out = []
-    for path in sorted((DATA / "tma_layouts").glob("*.json"))[::every]:
-        marks = json.loads(path.read_text())
-        places = np.array([[m["y"], m["x"]] for m in marks])
-        spacing = float(np.median(cKDTree(places).query(places, 2)[0][:, 1]))
-        # marks are drawn generously and overlap; real cores are at most 1 / 1.05 of their spacing across
-        radius = min(float(np.median([m["radius"] for m in marks])), 0.475 * spacing)
-        row, column = true_lattice(places, np.ones(len(places), bool))
-        out.append(Layout(path.stem, places, radius, row, column))
-    return out
+def judge(grid: CoreGrid, scene: Scene) -> list[Verdict]:
+    """For every position found and every core that was not: what it is, and whether that is right.
 
-
-def true_lattice(places: Points, kept: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Row and column of hand-marked centres: one affine frame for the slide, lines cut where nothing is.
-
-    On all 59 layouts the coordinates in that frame fall apart into lines at gaps of a third of a pitch. Wider gaps
-    between sectors hold no line; gaps of 2.5 pitches and more inside a sparse sector hold the lines that fit. A core
-    that is alone in an outermost line is an orientation core, off the grid. `kept`: cores that are still there.
+    A core with tissue is right when it has the row and column of a drawn core and its centre within one radius; a
+    missing one when nothing was drawn at its row and column; one off the grid when a core off the grid is there.
     """
-    distance, index = cKDTree(places).query(places, 5)
-    step = (places[index[:, 1:]] - places[:, None]).reshape(-1, 2)
-    length, usual = np.hypot(*step.T), np.median(distance[:, 1])
-    step = step[(length > 0.8 * usual) & (length < 1.35 * usual)]
-    angle = np.degrees(np.arctan2(step[:, 0], step[:, 1]))
-    u, v = np.median(step[np.abs(angle) < 35], axis=0), np.median(step[np.abs(angle - 90) < 35], axis=0)
-    flat = np.linalg.solve(np.stack([u, v], axis=1), (places - places.mean(axis=0)).T)
-    lines, places_of = [], []
-    for value in flat:
-        order = np.argsort(value)
-        cut = np.concatenate([[0], np.cumsum(np.diff(value[order]) > 0.33)])
-        line = np.empty(len(value), int)
-        line[order] = cut
-        lines.append(line)
-        places_of.append(np.array([value[line == n].mean() for n in range(cut[-1] + 1)]))
-    off = np.zeros(len(places), bool)
-    for line in lines:
-        for edge in (0, line.max()):
-            if (line == edge).sum() == 1:
-                off |= line == edge
-    on = kept & ~off
-    numbered = []
-    for line, place in zip(lines, places_of, strict=True):
-        used = np.unique(line[on])
-        gap = np.diff(place[used])
-        number = np.concatenate([[0], np.cumsum(np.where(gap < 2.5, 1, np.round(gap)).astype(int))])
-        full = np.full(line.max() + 1, -1)
-        full[used] = number
-        numbered.append(np.where(on, full[line], -1))
-    return numbered[1], numbered[0]
+    on = scene.kept & (scene.row >= 0)
+    cells = {(int(scene.row[i]), int(scene.column[i])): scene.places[i] for i in np.flatnonzero(on)}
+    empty = {cell for cell in np.ndindex(*scene.size) if cell not in cells}
+    lone = scene.places[scene.kept & (scene.row < 0)]
+    out, met = [], set()
+    for c in grid:
+        cell, place, sure = (c.row, c.column), np.array([c.y, c.x]), c.found_confidence or 0.0
+        if c.row < 0:
+            near = len(lone) > 0 and np.hypot(*(lone - place).T).min() < scene.radius
+            out.append(Verdict("lone", bool(near), sure))
+        elif cell in cells:
+            met.add(cell)
+            near = np.hypot(*(cells[cell] - place)) < scene.radius
+            out.append(Verdict("kept", bool(near and c.state is CoreState.TISSUE), sure))
+        else:
+            met.add(cell)
+            out.append(Verdict("gone", cell in empty and c.state is CoreState.MISSING, sure))
+    out += [Verdict("kept", False) for cell in cells if cell not in met]
+    return out + [Verdict("gone", False) for cell in empty if cell not in met]
 
 
-def rotated(places: Points, degrees: float) -> Points:
-    a = np.radians(degrees)
-    turn = np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
-    return (places - places.mean(axis=0)) @ turn + places.mean(axis=0)
+def share(verdicts: list[Verdict], kind: str) -> float:
+    return float(np.mean([v.right for v in verdicts if v.kind == kind] or [1.0]))
 
 
-def warped(places: Points, rng: np.random.Generator, pitch: float) -> Points:
-    """Smooth bend of up to 0.6 pitch and a pitch that drifts by 4 % over the slide."""
-    centre, half = places.mean(axis=0), np.ptp(places, axis=0).max() / 2
-    p = (places - centre) / half
-    phase = rng.uniform(0, 2 * np.pi, 2)
-    bend = np.stack([np.sin(2.2 * p[:, 1] + phase[0]), np.sin(2.2 * p[:, 0] + phase[1])], axis=1)
-    return centre + half * (p + 0.02 * p * p[:, ::-1] + 0.02 * p * np.abs(p)) + 0.6 * pitch * bend
-
-
-def render(
-    places: Points, radius: float, rng: np.random.Generator, *, pale: bool = False, debris: bool = False
-) -> npt.NDArray[np.uint8]:
-    """A slide of discs with grain, bites, tears and crescents, on uneven glass with noise."""
-    h, w = (int(n) for n in np.maximum(places.max(axis=0) + 3 * radius, (400, 1024)))
-    density = np.zeros((h, w), np.float32)
-    grain = ndimage.gaussian_filter(rng.standard_normal((h, w)).astype(np.float32), 0.8)
-    grain /= grain.std()
-    for y, x in places:
-        shade = rng.uniform(0.05, 0.09) if pale else rng.choice([0.08, 0.12, 0.2, 0.35]) * rng.uniform(0.8, 1.2)
-        reach = int(radius) + 3
-        y0, x0 = max(0, int(y) - reach), max(0, int(x) - reach)
-        window = density[y0 : int(y) + reach, x0 : int(x) + reach]
-        yy, xx = np.ogrid[y0 : y0 + window.shape[0], x0 : x0 + window.shape[1]]
-        disc = np.clip(radius * rng.uniform(0.93, 1.05) + 0.5 - np.hypot(yy - y, xx - x), 0, 1)
-        kind = rng.random()
-        if kind < 0.3:  # a bite, a crescent, or little left
-            away = radius * rng.choice([1.1, 0.8, 0.55], p=[0.7, 0.2, 0.1])
-            turn = rng.uniform(0, 2 * np.pi)
-            gone = np.hypot(yy - y - away * np.sin(turn), xx - x - away * np.cos(turn)) < 0.75 * radius
-            disc = disc * ~gone
-        elif kind < 0.4:  # a tear
-            turn = rng.uniform(0, np.pi)
-            disc = disc * (np.abs((yy - y) * np.cos(turn) - (xx - x) * np.sin(turn)) > 0.12 * radius)
-        local = grain[y0 : y0 + window.shape[0], x0 : x0 + window.shape[1]]
-        np.maximum(window, disc * shade * np.clip(1 + 0.35 * local, 0.2, None), out=window)
-    if debris:
-        _litter(density, radius, rng, len(places))
-    yy, xx = np.mgrid[0:h, 0:w] / max(h, w)
-    density += 0.015 * (yy + xx * 0.7) + 0.004 * rng.standard_normal((h, w))
-    tint = np.array([0.36, 0.36, 0.28]) * rng.uniform(0.95, 1.05, 3)
-    white = np.array([238, 236, 240])
-    return np.clip(white * 10 ** (-density[..., None] * tint), 0, 255).astype(np.uint8)
-
-
-def _litter(density: npt.NDArray[np.float32], radius: float, rng: np.random.Generator, count: int) -> None:
-    """Dust, out-of-focus blobs, a hair and a pen stroke."""
-    h, w = density.shape
-    specks = np.zeros_like(density)
-    n = 3 * count
-    specks[rng.integers(0, h, n), rng.integers(0, w, n)] = rng.uniform(0.005, 0.02, n) * radius**2
-    density += ndimage.gaussian_filter(specks, 0.055 * radius)
-    blobs = np.zeros_like(density)
-    n = max(2, count // 25)
-    blobs[rng.integers(0, h, n), rng.integers(0, w, n)] = rng.uniform(0.3, 0.8, n) * 2 * np.pi * (radius / 3) ** 2 * 0.2
-    density += ndimage.gaussian_filter(blobs, radius / 3)
-    for width, shade in ((1.5, 0.3), (radius / 3, 0.5)):
-        t = np.linspace(0, 1, 4 * max(h, w))
-        y0, y1, x0, x1 = rng.uniform(0, h), rng.uniform(0, h), rng.uniform(0, w), rng.uniform(0, w)
-        y = y0 + (y1 - y0) * t * 0.3 + 2 * radius * np.sin(5 * t)
-        x = x0 + (x1 - x0) * t * 0.3
-        line = np.ones((h, w), bool)
-        line[np.clip(y, 0, h - 1).astype(int), np.clip(x, 0, w - 1).astype(int)] = False
-        density[ndimage.distance_transform_edt(line) < width] = shade
-
-
-def judge(grid: CoreGrid, places: Points, row: Ints, column: Ints, radius: float) -> tuple[int, int]:
-    """How many cores have the right row and column and a centre within one radius, and how many there are."""
-    by_cell = {(c.row, c.column): c for c in grid if c.row >= 0}
-    right = 0
-    on = np.flatnonzero(row >= 0)
-    for i in on:
-        c = by_cell.get((int(row[i]), int(column[i])))
-        right += c is not None and np.hypot(c.y - places[i, 0], c.x - places[i, 1]) < radius
-    return right, len(on)
-
-
-def staged(layout: Layout, condition: str, k: int) -> tuple[Slide, Points, Ints, Ints]:
-    """A layout drawn under a condition, with the true places, rows and columns (-1: off the grid, or gone)."""
-    rng = np.random.default_rng([zlib.crc32(layout.name.encode()), k])
-    places, row, column = layout.centres, layout.row, layout.column
-    kept = np.ones(len(places), bool)
-    if condition == "rotated":
-        places = rotated(places, rng.uniform(0, 15) * rng.choice([-1, 1]))
-    if condition == "warped":
-        places = warped(places, rng, 2.1 * layout.radius)
-    if condition == "dropped":
-        kept = rng.random(len(places)) > 0.15
-        row, column = true_lattice(layout.centres, kept)
-    places = places - np.minimum(places[kept].min(axis=0) - 3 * layout.radius, 0)
-    picture = render(places[kept], layout.radius, rng, pale=condition == "pale", debris=condition == "dropped")
-    return Slide.from_arrays(picture, name=layout.name), places, row, column
-
-
-def run_layouts(every: int) -> dict[str, object]:
-    share: dict[str, list[float]] = {c: [] for c in CONDITIONS}
-    gone_right, gone_all, kept_right, kept_all = 0, 0, 0, 0
-    told: list[float] = []
-    noticed = 0
-    for layout in layouts(every):
-        line = []
-        for k, condition in enumerate(CONDITIONS):
-            slide, places, row, column = staged(layout, condition, k)
-            grid = _find(slide)
-            right, of = judge(grid, places, row, column, layout.radius)
-            share[condition].append(right / of)
-            line.append(f"{condition} {right / of:.3f}")
+def run_layouts(every: int) -> tuple[dict[str, object], list[Verdict]]:
+    right: dict[str, list[float]] = {c: [] for c in CONDITIONS}
+    told: dict[float, list[tuple[float, bool]]] = {0.7: [], 1.3: []}
+    dropped: list[list[Verdict]] = []
+    all_verdicts: list[Verdict] = []
+    for layout in layouts(DATA, every):
+        for condition in CONDITIONS:
+            scene = staged(layout, condition)
+            verdicts = judge(_find(scene.slide)[0], scene)
+            right[condition].append(share(verdicts, "kept"))
+            all_verdicts += [v for v in verdicts if v.confidence is not None]
             if condition == "dropped":
-                states = {(c.row, c.column): c.state for c in grid if c.row >= 0}
-                present = {(int(r), int(c)) for r, c in zip(row, column, strict=True) if r >= 0}
-                size = row.max() + 1, column.max() + 1
-                for cell in np.ndindex(*(int(n) for n in size)):
-                    state = states.get(cell)
-                    if cell in present:
-                        kept_all += 1
-                        kept_right += state is CoreState.TISSUE
-                    else:
-                        gone_all += 1
-                        gone_right += state is CoreState.MISSING
+                dropped.append(verdicts)
             if condition == "as is":
-                with warnings.catch_warnings(record=True) as caught:
-                    warnings.simplefilter("always")
-                    wrong = _find(slide, 2.6 * layout.radius)
-                noticed += bool(caught)
-                told.append(judge(wrong, places, row, column, layout.radius)[0] / of)
-        print(f"{layout.name:24s} {len(layout.centres):4d} cores  " + "  ".join(line), flush=True)
-    if not told:
-        return {}
-    return {
-        "layouts": {c: round(float(np.mean(s)), 4) for c, s in share.items()},
-        "layouts_worst": {c: round(min(s), 4) for c, s in share.items()},
+                for factor, results in told.items():
+                    grid, warned = _find(scene.slide, DearrayParams(core_diameter_px=2 * factor * layout.radius))
+                    results.append((share(judge(grid, scene), "kept"), warned))
+        line = "  ".join(f"{c} {r[-1]:.3f}" for c, r in right.items())
+        wrong = "  ".join(f"told x {f:g} {r[-1][0]:.3f}" for f, r in told.items())
+        gone = f"missing {share(dropped[-1], 'gone'):.3f}"
+        print(f"{layout.name:24s} {len(layout.centres):4d} cores  {line}  {gone}  {wrong}", flush=True)
+    if not dropped:
+        return {}, []
+    pooled = [v for verdicts in dropped for v in verdicts]
+    result: dict[str, object] = {
+        "layouts": {c: round(float(np.mean(s)), 4) for c, s in right.items()},
+        "layouts_worst": {c: round(min(s), 4) for c, s in right.items()},
         "missing": {
-            "sensitivity": round(gone_right / gone_all, 4),
-            "specificity": round(kept_right / kept_all, 4),
+            "sensitivity": round(share(pooled, "gone"), 4),
+            "specificity": round(share(pooled, "kept"), 4),
+            "worst_sensitivity": round(min(share(v, "gone") for v in dropped), 4),
+            "worst_specificity": round(min(share(v, "kept") for v in dropped), 4),
         },
-        "wrong_diameter": {"right": round(float(np.mean(told)), 4), "noticed": round(noticed / len(told), 3)},
+        "wrong_diameter": {
+            f"x{factor:g}": {
+                "right": round(float(np.mean([r for r, _ in results])), 4),
+                "worst": round(min(r for r, _ in results), 4),
+                "noticed": round(float(np.mean([w for _, w in results])), 3),
+            }
+            for factor, results in told.items()
+        },
+    }
+    return result, all_verdicts
+
+
+def _find(slide: Slide, params: DearrayParams = DearrayParams()) -> tuple[CoreGrid, bool]:
+    """The cores, none where an error says so, and whether there was a warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            return find_cores(slide, params), bool(caught)
+        except CoresError:
+            return CoreGrid(), bool(caught)
+
+
+# --- confidence -----------------------------------------------------------------------------------------------------
+
+BINS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
+
+
+def reliability(verdicts: list[Verdict]) -> dict[str, object]:
+    """Share of right positions above and below a confidence of 0.9, and by steps of it: [from, to, n, mean, right]."""
+    if not verdicts:
+        return {}
+    sure = np.array([v.confidence or 0.0 for v in verdicts])
+    right = np.array([v.right for v in verdicts])
+    high = sure > 0.9
+    table = []
+    for low, top in zip(BINS[:-1], BINS[1:], strict=True):
+        chosen = (sure > low) & (sure <= top) if low else sure <= top
+        if chosen.any():
+            row = [int(chosen.sum()), round(float(sure[chosen].mean()), 3), round(float(right[chosen].mean()), 3)]
+            table.append([low, top, *row])
+    return {
+        "right_above_0.9": round(float(right[high].mean()), 4) if high.any() else None,
+        "share_above_0.9": round(float(high.mean()), 4),
+        "right_below_0.9": round(float(right[~high].mean()), 4) if not high.all() else None,
+        "confidence_table": table,
     }
 
 
-def _find(slide: Slide, diameter: float | None = None) -> CoreGrid:
-    try:
-        return find_cores(slide, DearrayParams(core_diameter_px=diameter))
-    except CoresError:
-        return CoreGrid()
+# --- beside a peer --------------------------------------------------------------------------------------------------
 
-
-# --- beside a peer ------------------------------------------------------------------------------------------------
-
-
-def run_peer(python: str, ours: float) -> float | None:
-    """Median seconds of dearrayer on the overviews, in its own environment, over ours."""
-    code = """
-import sys, time
+PEER = """
+import json, sys, time
 import numpy as np
 from PIL import Image
 from dearrayer.models import TissueMicroarray
@@ -371,21 +291,34 @@ picture = 255 - np.asarray(Image.open(sys.argv[1]).convert("L"))
 rows, columns, diameter = (int(n) for n in sys.argv[2:])
 labels = [[str(n) for n in range(count)] for count in (columns, rows)]
 start = time.perf_counter()
-GridDetectingService()(TissueMicroarray(picture), GridDetectingServiceParameters(diameter, *labels))
-print(time.perf_counter() - start)
+grid = GridDetectingService()(TissueMicroarray(picture), GridDetectingServiceParameters(diameter, *labels))
+seconds = time.perf_counter() - start
+side = max(picture.shape)
+print(json.dumps([seconds, [[c.position.y * side, c.position.x * side] for c in grid.detected_cores.values()]]))
 """
-    seconds = []
-    for name, slide, _, radius in overviews():
+
+
+def run_peer(python: str) -> tuple[float, dict[str, float]] | None:
+    """Median seconds of dearrayer on the overviews, and its F1; the true diameter and our grid size are given to it."""
+    seconds, scores = [], []
+    for name, slide, marks, radius in overviews():
         grid = find_cores(slide)
         rows, columns = max(c.row for c in grid) + 1, max(c.column for c in grid) + 1
         path = str(DATA / "tma_overviews" / f"{name}.jpg")
-        arguments = [python, "-c", code, path, str(rows), str(columns), str(int(2 * radius))]
+        arguments = [python, "-c", PEER, path, str(rows), str(columns), str(round(2 * radius))]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"dearrayer on {name}: {done.stderr.strip().splitlines()[-1]}")
+            print(f"dearrayer on {name}: {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
-        seconds.append(float(done.stdout.split()[-1]))
-    return round(float(np.median(seconds)) / ours, 1) if seconds else None
+        took, found = json.loads(done.stdout.splitlines()[-1])
+        full = np.concatenate([marks, np.array(AMENDED.get(name, [])).reshape(-1, 2)])
+        seconds.append(took)
+        scores.append(f1(np.array(found).reshape(-1, 2), full, radius))
+        print(f"{name:18s} dearrayer  F1 amended {scores[-1]:.3f}  {took:.1f} s", flush=True)
+    if not seconds:
+        return None
+    both = {"mean_f1_amended": round(float(np.mean(scores)), 4), "worst_f1_amended": round(min(scores), 4)}
+    return float(np.median(seconds)), both
 
 
 def main() -> None:
@@ -394,10 +327,15 @@ def main() -> None:
     parser.add_argument("--peer", help="Python of an environment with dearrayer")
     parser.add_argument("--save", type=Path, help="folder for pictures of the overviews with the found grid")
     chosen = parser.parse_args()
-    result: dict[str, object] = run_overviews(chosen.save)
-    seconds = result.get("seconds_median")
-    result["dearrayer_ratio"] = run_peer(chosen.peer, seconds) if chosen.peer and isinstance(seconds, float) else None
-    result |= run_layouts(6 if chosen.quick else 1)
+    result, verdicts = run_overviews(chosen.save)
+    peer = run_peer(chosen.peer) if chosen.peer and result else None
+    ours = result.get("seconds_median")
+    result["dearrayer_ratio"] = round(peer[0] / ours, 1) if peer and isinstance(ours, float) else None
+    result["dearrayer"] = peer[1] if peer else None
+    drawn, more = run_layouts(6 if chosen.quick else 1)
+    result |= drawn
+    result |= reliability(verdicts + more)
+    result["big_slide"] = run_big_slide()
     print(json.dumps(result))
 
 

@@ -6,12 +6,15 @@ import heapq
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
 from napari_her2.dearray._discs import Map, Points, disc_kernel, disc_mean, ring_response, vertex
 from napari_her2.dearray._tissue import Tissue
 
 __all__ = ["Spot", "Spots", "is_core"]
+
+Labels = npt.NDArray[np.int64]
 
 #: Sizes of a single core that are tried, in common radii.
 _SIZES = np.array([0.8, 0.87, 0.94, 1.0, 1.07, 1.15, 1.24])
@@ -23,10 +26,16 @@ _CLEAR = 0.5
 _OWN = 0.35
 #: Least share of a disc that makes the remains of a core.
 _REMAINS = 0.075
-#: The remains of a core end within it: their ring response is at least this share of their fill.
+#: The remains of a core end within it: their ring response is at least this share of their fill, ...
 _ALONE = 0.6
 #: ... and their largest piece covers at least this share of the disc, and more pixels than a speck of dust.
 _PIECE, _SPECK = 0.035, 40
+#: Pieces smaller than this share of the disc, with more than this grain, are dust: small, dark and sharp.
+_DUST, _SHARP = 0.09, 2.4
+#: What goes on beyond the disc for more than this share of what is inside it is a hair or the stroke of a pen ...
+_BEYOND, _LINE = 0.2, 1.0
+#: ... unless it is as grainy as tissue, and the disc stands out in it nevertheless.
+_GRAINY, _STANDS_OUT = 0.75, 0.7
 #: Remains stand at least this far from the next core, in sums of both radii.
 _CROWDED = 0.7
 
@@ -157,7 +166,8 @@ class Spots:
         response = ring_response(rest, [self.radius])[0]
         for s in known:
             _stamp(share, s.place, _CROWDED * (s.radius + self.radius))
-        piece = max(_PIECE * np.pi * self.radius**2, _SPECK)
+        labels = ndimage.label(rest > 0.5, np.ones((3, 3)))[0]
+        sizes = np.bincount(labels.ravel())
         found: list[Spot | None] = [None] * len(places)
         queue = [(-self._search(share, place, pitch)[0], n) for n, place in enumerate(places)]
         heapq.heapify(queue)
@@ -171,21 +181,10 @@ class Spots:
                 continue
             spot = self.measure(y, x, self.radius, float(response[int(y), int(x)]))
             spot = replace(spot, fill=min(spot.fill, float(share[int(y), int(x)])))
-            whole = spot.fill > 0.45 and spot.response > -0.1
-            alone = spot.response > _ALONE * spot.fill and self._largest_piece(rest, spot) > piece
-            if is_core(spot) and (whole or alone):
+            if is_core(spot) and _is_remains(spot, *_pieces(labels, sizes, spot)):
                 found[n] = spot
                 _stamp(share, spot.place, 2 * _CROWDED * self.radius)
         return found
-
-    def _largest_piece(self, rest: Map, spot: Spot) -> float:
-        """Pixels of the largest connected piece of tissue on a disc; specks of dust are many and small."""
-        half = int(spot.radius) + 1
-        around = _cut(rest, round(spot.y), round(spot.x), half)
-        grid = np.arange(-half, half + 1)
-        tissue = (around > 0.5) & (grid[:, None] ** 2 + grid[None] ** 2 <= spot.radius**2)
-        labels, count = ndimage.label(tissue, np.ones((3, 3)))
-        return float(np.bincount(labels.ravel())[1:].max()) if count else 0.0
 
     def _search(self, share: Map, place: Points, pitch: float) -> tuple[float, float, float]:
         h, w = share.shape
@@ -200,6 +199,49 @@ class Spots:
         worth = np.where((away <= 0.25) & (near >= _REMAINS), near * (1 - 2 * away), 0)
         i, j = (int(n) for n in np.unravel_index(int(np.argmax(worth)), worth.shape))
         return float(worth[i, j]), y0 + i + 0.0, x0 + j + 0.0
+
+
+def _pieces(labels: Labels, sizes: Labels, spot: Spot) -> tuple[float, float]:
+    """Pixels of the largest piece of tissue on a disc, and how much of all that touches it lies beyond.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (y, x)
+        Number of the connected piece of each pixel; 0 is glass.
+    sizes : ndarray of int
+        Pixels of each piece on the whole picture.
+    spot : Spot
+
+    Returns
+    -------
+    largest : float
+        Within the disc.
+    beyond : float
+        As a share of the tissue within the disc.
+    """
+    h, w = labels.shape
+    r = spot.radius
+    y0, y1 = max(0, int(spot.y - r)), min(h, int(spot.y + r) + 2)
+    x0, x1 = max(0, int(spot.x - r)), min(w, int(spot.x + r) + 2)
+    yy, xx = np.ogrid[y0:y1, x0:x1]
+    inside = labels[y0:y1, x0:x1][(yy - spot.y) ** 2 + (xx - spot.x) ** 2 <= r * r]
+    numbers, counts = np.unique(inside[inside > 0], return_counts=True)
+    if len(numbers) == 0:
+        return 0.0, 0.0
+    return float(counts.max()), float(sizes[numbers].sum() / counts.sum()) - 1
+
+
+def _is_remains(spot: Spot, largest: float, beyond: float) -> bool:
+    """Whether tissue where a core should be is that of a core: not dust, not a hair, not the stroke of a pen."""
+    area = np.pi * spot.radius**2
+    if largest < _DUST * area and spot.grain > _SHARP:
+        return False
+    if spot.fill > 0.45 and spot.response > -0.1:
+        return beyond < _BEYOND or spot.grain > _GRAINY or spot.fill > 0.75
+    if spot.response < _ALONE * spot.fill or largest < max(_PIECE * area, _SPECK):
+        return False
+    stands_out = spot.response > _STANDS_OUT * spot.fill and spot.grain > _GRAINY
+    return beyond < _BEYOND or (beyond < _LINE and stands_out)
 
 
 def _cut(picture: Map, y: int, x: int, half: int) -> Map:
