@@ -66,7 +66,10 @@ def renumber(grid: CoreGrid, corner: Corner) -> CoreGrid:
             column = len(namings[c.block].columns) - 1 - c.column if flips[c.block][1] else c.column
             c = replace(c, row=row, column=column, block=names[c.block])
         cores.append(c)
-    counted = {names[b]: replace(n, rows=_upwards(n.rows), columns=_upwards(n.columns)) for b, n in namings.items()}
+    counted = {
+        name: replace(namings[block], rows=_upwards(namings[block].rows), columns=_upwards(namings[block].columns))
+        for block, name in names.items()
+    }
     return named(cores, counted)
 
 
@@ -77,7 +80,7 @@ def _flips(own: list[Core], towards: np.ndarray) -> tuple[bool, bool]:
 
 
 def _blocks_from(grid: CoreGrid, flips: dict[str, tuple[bool, bool]]) -> dict[str, str]:
-    """New names of blocks; only numbers are counted anew."""
+    """New names of blocks, in their new order; only numbers are counted anew."""
     if set(flips) != {str(n + 1) for n in range(len(flips))}:
         return {block: block for block in flips}
     lines, firsts = straight_through(grid), {}
