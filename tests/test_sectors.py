@@ -223,13 +223,14 @@ def layout(path: Path) -> CoreGrid:
     marks = json.loads(path.read_text())
     places = np.array([[m["y"], m["x"]] for m in marks])
     row, column = straight(places)
-    cores = []
-    for n, (r, c) in enumerate(zip(row.tolist(), column.tolist(), strict=True)):
-        # a core that is alone in an outermost line marks the orientation
-        lone = any((line == line[n]).sum() == 1 and line[n] in (0, line.max()) for line in (row, column))
-        name, r, c = (f"X-{n}", -1, -1) if lone else (core_name(r, c), r, c)
-        cores.append(Core(name, r, c, *places[n].tolist(), 40))
-    return CoreGrid(tuple(cores))
+    # a core that is alone in an outermost line marks the orientation
+    lone = [
+        any((line == line[n]).sum() == 1 and line[n] in (0, line.max()) for line in (row, column))
+        for n in range(len(marks))
+    ]
+    on = places[np.logical_not(lone)]
+    cells = zip(*(line.tolist() for line in straight(on)), strict=True)
+    return CoreGrid(tuple(Core(core_name(*rc), *rc, *yx, 40) for rc, yx in zip(cells, on.tolist(), strict=True)))
 
 
 def lines_of(grid: CoreGrid) -> dict[tuple[float, float], tuple[int, int]]:
