@@ -47,6 +47,26 @@ PixelSize = Annotated[
 CoreDiameter = Annotated[
     float | None, typer.Option(metavar="UM", min=1, help="Core diameter in µm; found when not given.")
 ]
+Rows = Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows of the grid; found when not given.")]
+Columns = Annotated[int | None, typer.Option(metavar="N", min=1, help="Columns of the grid; found when not given.")]
+Rotation = Annotated[
+    float | None, typer.Option(metavar="DEG", help="How far the grid is turned, clockwise; found when not given.")
+]
+Like = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Cores of another section of the same block: their names and patients are used."),
+]
+Sectors = Annotated[bool, typer.Option("--sectors", help="Name sector by sector: 1:A-1, 2:A-1, ...")]
+RowLabels = Annotated[str | None, typer.Option(metavar="LABELS", help="Such as A-J, H-A, 01-16, or A B D.")]
+ColumnLabels = Annotated[str | None, typer.Option(metavar="LABELS", help="Such as 1-16.")]
+ColumnFirst = Annotated[bool, typer.Option("--column-first", help="Names as 1-A rather than A-1.")]
+CountFrom = Annotated[str, typer.Option(metavar="CORNER", help="Corner where counting begins, such as bottom-right.")]
+TMAMap = Annotated[
+    Path | None,
+    typer.Option(
+        "--map", metavar="FILE", help="TMA map with the patients: a table or a matrix (CSV, TSV, XLSX, QPMAP)."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed draws other patches.")]
 
@@ -72,12 +92,36 @@ def dearray(
     output: Folder,
     pixel_size: PixelSize = None,
     core_diameter: CoreDiameter = None,
+    rows: Rows = None,
+    columns: Columns = None,
+    rotation: Rotation = None,
+    like: Like = None,
+    sectors: Sectors = False,
+    row_labels: RowLabels = None,
+    column_labels: ColumnLabels = None,
+    column_first: ColumnFirst = False,
+    count_from: CountFrom = "top-left",
+    tma_map: TMAMap = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Find and name the cores of slides, without scoring them."""
+    from napari_her2.cli.grid import GridOptions
     from napari_her2.cli.work import Options, work
 
-    work(images, output, Options(pixel_size=pixel_size, core_diameter=core_diameter, overwrite=overwrite))
+    grid = GridOptions(
+        core_diameter=core_diameter,
+        rows=rows,
+        columns=columns,
+        rotation=rotation,
+        like=like,
+        sectors=sectors,
+        row_labels=row_labels,
+        column_labels=column_labels,
+        column_first=column_first,
+        count_from=_corner(count_from),
+        tma_map=tma_map,
+    )
+    work(images, output, Options(grid, pixel_size=pixel_size, overwrite=overwrite))
 
 
 @app.command(rich_help_panel=_WORK)
@@ -85,7 +129,7 @@ def score(
     images: Images,
     output: Folder,
     cores: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take the cores from this cores.csv or cores.geojson.")
+        Path | None, typer.Option(metavar="FILE", help="Take the cores from this .cores.csv, .geojson or .qptma.")
     ] = None,
     select: Annotated[
         str | None, typer.Option(metavar="NAMES", help='Score these cores only, such as "A-*,B-3".')
@@ -95,10 +139,14 @@ def score(
     single_core: Annotated[bool, typer.Option("--single-core", help="Each image is one core.")] = False,
     pixel_size: PixelSize = None,
     core_diameter: CoreDiameter = None,
+    like: Like = None,
+    sectors: Sectors = False,
+    tma_map: TMAMap = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Find the cores of slides and score them: tables, heatmap and report into one folder."""
+    from napari_her2.cli.grid import GridOptions
     from napari_her2.cli.work import Options, work
     from napari_her2.engine import DEVICES
     from napari_her2.models import DEFAULT_MODEL, load_model
@@ -108,8 +156,21 @@ def score(
     if cores is not None and (single_core or len(images) > 1):
         sentence = "it holds the cores of one slide: name one IMAGE, without --single-core."
         raise typer.BadParameter(sentence, param_hint="--cores")
-    options = Options(pixel_size, core_diameter, cores, select, single_core, device, seed, overwrite)
+    if like is not None and (single_core or cores is not None):
+        raise typer.BadParameter("it stands in for --cores and --single-core: give one of them.", param_hint="--like")
+    grid = GridOptions(
+        core_diameter=core_diameter, cores=cores, like=like, single_core=single_core, sectors=sectors, tma_map=tma_map
+    )
+    options = Options(grid, pixel_size, select, device, seed, overwrite)
     work(images, output, options, load_model(model or DEFAULT_MODEL))
+
+
+def _corner(text: str) -> str:
+    from napari_her2.cli.grid import CORNERS
+
+    if text not in CORNERS:
+        raise typer.BadParameter(f"{text} is none of {', '.join(CORNERS)}.", param_hint="--count-from")
+    return text
 
 
 @app.command(rich_help_panel=_BESIDE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from napari_her2 import engine as engine_module
 from napari_her2.cli import RESEARCH_USE
-from napari_her2.cores import Core, CoreGrid
-from napari_her2.dearray import DearrayParams, find_cores
+from napari_her2.cli.grid import GridOptions, grid_of_slide
+from napari_her2.cores import CoreGrid
 from napari_her2.engine import Engine
 from napari_her2.errors import CoresError, HER2Error, ModelError, OutputError
-from napari_her2.export import Run, check_results, counts, read_cores, write_results
+from napari_her2.export import Run, check_results, counts, write_results
 from napari_her2.export.csv import write_csv
 from napari_her2.files import safe_name
 from napari_her2.heatmap import Heatmap
@@ -41,18 +41,18 @@ _FLUSH_SECONDS = 5.0
 class Options:
     """What the user asked for, by the names of the command line; see ``napari-her2 score --help``."""
 
+    grid: GridOptions = field(default_factory=GridOptions)
     pixel_size: float | None = None
-    core_diameter: float | None = None
-    cores: Path | None = None
     select: str | None = None
-    single_core: bool = False
     device: str = "auto"
     seed: int = 0
     overwrite: bool = False
 
     def record(self) -> dict[str, Any]:
         """As written into ``run.json``: file names without their folders."""
-        return asdict(self) | {"cores": self.cores.name if self.cores else None}
+        known = asdict(self)
+        known |= known.pop("grid")
+        return {key: value.name if isinstance(value, Path) else value for key, value in known.items()}
 
 
 @dataclass
@@ -90,13 +90,18 @@ def work(images: Sequence[Path], folder: Path, options: Options, model: ScoringM
     with _progress(console) as progress:
         for path in images:
             task = progress.add_task(f"{image_stem(path)}: finding cores", total=None)
-            outcomes.append(_image(path, folder, options, model, engine, partial(progress.update, task)))
+            show, remark = partial(progress.update, task), partial(_remark, console)
+            outcomes.append(_image(path, folder, options, model, engine, show, remark))
             progress.remove_task(task)
             if outcomes[-1].error and len(images) > 1:
                 console.print(f"napari-her2: {outcomes[-1].error}", style="red", soft_wrap=True, markup=False)
             if outcomes[-1].stopped:
                 break
     _finish(outcomes, folder, alone=len(images) == 1)
+
+
+def _remark(console: Console, sentence: str) -> None:
+    console.print(f"napari-her2: {sentence}", style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager
@@ -114,8 +119,9 @@ def _image(
     model: ScoringModel | None,
     engine: Callable[[], Engine] | None,
     show: Callable[..., None],
+    remark: Callable[[str], None],
 ) -> _Outcome:
-    """One image from its file to its results; `show` updates its line of the progress."""
+    """One image from its file to its results; `show` updates its line of the progress, `remark` tells a sentence."""
     name, begin, stopped = image_stem(path), time.perf_counter(), False
     scores: dict[str, CoreScore] = {}
     heatmap, device = None, None
@@ -124,7 +130,7 @@ def _image(
         slide = Slide.open(path, mpp=options.pixel_size)
         if model is not None:
             slide.require_mpp()
-        grid = _cores(slide, options)
+        grid = grid_of_slide(slide, options.grid, lambda sentence: remark(f"{name}: {sentence}"))
         seconds = {"finding": time.perf_counter() - begin}
         if model is not None and engine is not None:
             chosen = _chosen(grid, options, name)
@@ -177,15 +183,6 @@ def _chosen(grid: CoreGrid, options: Options, name: str) -> CoreGrid:
     return chosen
 
 
-def _cores(slide: Slide, options: Options) -> CoreGrid:
-    if options.cores is not None:
-        return read_cores(options.cores)
-    if options.single_core:
-        h, w = slide.shape
-        return CoreGrid((Core("A-1", 0, 0, y=h / 2, x=w / 2, diameter=min(h, w)),))
-    return find_cores(slide, DearrayParams(core_diameter_um=options.core_diameter))
-
-
 def _peak_mib() -> int | None:
     """Largest resident memory of this process so far in MiB; None where the system does not tell."""
     try:
@@ -219,13 +216,13 @@ def _summary(runs: list[Run], folder: Path) -> None:
     from rich.table import Table
 
     scored = any(run.model is not None for run in runs)
-    columns = ["cores", "missing", *((*SCORES, "indeterminate", "unscored") if scored else ())]
+    columns = ["cores", "missing", "doubtful", *((*SCORES, "indeterminate", "unscored") if scored else ())]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
-        table.add_row(run.slide.name, *(str(counts(run)[c]) for c in columns))
+        table.add_row(run.slide.name, *(str((counts(run) | {"doubtful": len(run.grid.doubtful)})[c]) for c in columns))
     seconds = {
         step: sum(run.provenance["seconds"].get(step, 0.0) for run in runs)
         for step in (("finding", "starting", "reading", "inference", "total") if scored else ("finding", "total"))

@@ -6,7 +6,16 @@ from napari.layers import Shapes
 
 from napari_her2.cores import CoreState
 
-__all__ = ["invert", "select_all", "select_columns", "select_none", "select_rows", "selected_names", "selection_text"]
+__all__ = [
+    "invert",
+    "select_all",
+    "select_columns",
+    "select_none",
+    "select_patients",
+    "select_rows",
+    "selected_names",
+    "selection_text",
+]
 
 
 def selected_names(layer: Shapes) -> list[str]:
@@ -46,6 +55,13 @@ def select_rows(layer: Shapes) -> None:
 def select_columns(layer: Shapes) -> None:
     """Widen the selection to the whole columns of the cores selected."""
     _widen(layer, "column")
+
+
+def select_patients(layer: Shapes) -> None:
+    """Widen the selection to all cores of the patients of the cores selected."""
+    patients = list(layer.features["patient_id"])
+    wanted = {patients[i] for i in layer.selected_data if patients[i]}
+    layer.selected_data = {i for i in _tissue(layer) if patients[i] in wanted} | set(layer.selected_data)
 
 
 def _widen(layer: Shapes, axis: str) -> None:

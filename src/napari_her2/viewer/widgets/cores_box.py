@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 from napari_her2.viewer import selection
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.session import Session
-from napari_her2.viewer.widgets.card import StepCard, restyle
+from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
 
 __all__ = ["CoresBox"]
 
@@ -20,6 +20,7 @@ _BUTTONS: dict[str, tuple[Callable[[Shapes], None], str]] = {
     "Invert": (selection.invert, "Select the cores with tissue that are not selected now."),
     "Row": (selection.select_rows, "Widen the selection to whole rows."),
     "Column": (selection.select_columns, "Widen the selection to whole columns."),
+    "Patient": (selection.select_patients, "Widen the selection to all cores of the same patients."),
 }
 
 
@@ -43,7 +44,8 @@ class CoresBox(StepCard):
         for name, (select, tip) in _BUTTONS.items():
             self.buttons[name].setToolTip(tip)
             self.buttons[name].clicked.connect(lambda _=False, select=select: self._select(select))
-            row.addWidget(self.buttons[name])
+            yielding(self.buttons[name])
+            row.addWidget(self.buttons[name], len(name) + 3)
         for widget in (self.find, self.restore, self.edit, self.selected):
             self.body.addWidget(widget)
         self.body.addLayout(row)
@@ -66,8 +68,9 @@ class CoresBox(StepCard):
         self.summary.setText(
             "" if layer is None else f"{len(grid)} found, {empty} without tissue" if empty else f"{len(grid)} found"
         )
-        for button in self.buttons.values():
+        for name, button in self.buttons.items():
             button.setEnabled(layer is not None)
+            button.setVisible(name != "Patient" or any(core.patient_id for core in grid))
         self.refresh_selection()
 
     def refresh_selection(self) -> None:
@@ -80,8 +83,9 @@ class CoresBox(StepCard):
         layer = self._session.cores_layer
         if layer is None:
             return
-        if select in (selection.select_rows, selection.select_columns) and not layer.selected_data:
-            self._session.said.emit("Click a core first: its whole row or column is then selected.", False)
+        widening = (selection.select_rows, selection.select_columns, selection.select_patients)
+        if select in widening and not layer.selected_data:
+            self._session.said.emit("Click a core first: its row, column or patient is then selected whole.", False)
             return
         self._session.viewer.layers.selection.active = layer
         layer.mode = "select"
