@@ -38,10 +38,14 @@ _MEASURED = (
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored or measured, and where: features at the places they belong to, and the scores themselves."""
+    """What was scored or measured, and where: features at the places they belong to, and the scores themselves.
+
+    `fills`: cores that are there and have no score take one from here, too; else only cores that come back do.
+    """
 
     table: pd.DataFrame
     kept: dict[str, Any]
+    fills: bool = False
 
     @property
     def places(self) -> list[Core]:
@@ -89,7 +93,8 @@ def write_grid(
     _carry(table, now, match, kept)
     regained: set[str] = set()
     if before is not None:
-        again = np.where(match < 0, same_place(before.table, table), -1)
+        bare = (match < 0) | (before.fills & (table["her2_score"] == "").to_numpy())
+        again = np.where(bare, same_place(before.table, table), -1)
         _carry(table, before, again, kept)
         regained = set(table["core"][again >= 0])
     # places that were scored and that no core lies on any more

@@ -71,7 +71,7 @@ def read_cores_file(path: Path) -> tuple[CoreGrid, Scored]:
         table = read_geojson(path).table
     found = (_score(grid, row) for row in table.fillna("").to_dict("records"))
     scores = {score.core.name: score for score in found if score is not None}
-    return grid, Scored(cores_table("", grid, scores, None), {})
+    return grid, Scored(cores_table("", grid, scores, None), {}, fills=True)
 
 
 def _score(grid: CoreGrid, row: Mapping[Any, Any]) -> CoreScore | None:
