@@ -178,6 +178,11 @@ def test_labels_of_one_block() -> None:
     assert naming_of(grid, "2") == Naming(parse_labels("E-A"), ("1",))
 
 
+def test_rows_of_a_damaged_table_are_refused() -> None:
+    with pytest.raises(CoresError, match="at most 1000"):
+        naming_of(CoreGrid((Core("A-1", 0, 0, 0, 0, 8), Core("B-1", 10**9, 0, 9, 0, 8))))
+
+
 def test_an_empty_grid_has_the_usual_scheme() -> None:
     assert naming_of(CoreGrid()) == Naming()
     assert naming_of(CoreGrid()).name(2, 3) == "C-4"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -182,9 +182,8 @@ def label_beyond(labels: Sequence[str], at_start: bool, numbers: bool | None = N
     return _label(kind, value, _width(labels)) if value >= 1 else None
 
 
-def _unused(labels: Iterable[str], at: int, numbers: bool | None) -> str:
+def _unused(used: Collection[str], at: int, numbers: bool | None) -> str:
     """The usual label of line `at`, or the next one that is not in use."""
-    used = set(labels)
     if numbers is None:
         numbers = bool(used) and all(label.isdigit() for label in used)
     usual = ((str(line + 1) if numbers else row_letters(line)) for line in itertools.count(at))
@@ -320,6 +319,11 @@ def naming_of(grid: CoreGrid, block: str | None = None) -> Naming:
     Naming
         With labels for every row and column there is. Lines whose cores tell none are labelled as their neighbours
         go on. Where both orders fit, the row comes first, unless only the first parts of the names are numbers.
+
+    Raises
+    ------
+    CoresError
+        If there are more rows or columns than a grid can have.
     """
     cores = [core for core in grid if core.row >= 0 and core.column >= 0]
     orders = [(_votes(cores, row_first), row_first) for row_first in (True, False)]
@@ -327,11 +331,12 @@ def naming_of(grid: CoreGrid, block: str | None = None) -> Naming:
     row_first = fits[0] > fits[1] or (fits[0] == fits[1] and not _looks_column_first(cores))
     own = [core for core in cores if block is None or core.block == block]
     rows, columns = _votes(own, row_first)
-    return Naming(
-        _filled(rows, 1 + max((core.row for core in own), default=-1), numbers=False),
-        _filled(columns, 1 + max((core.column for core in own), default=-1), numbers=True),
-        row_first,
-    )
+    count = [1 + max(lines, default=-1) for lines in ([c.row for c in own], [c.column for c in own])]
+    if max(count) > _MOST:
+        raise CoresError(
+            f"The cores are in {count[0]} rows and {count[1]} columns: a grid has at most {_MOST} of each."
+        )
+    return Naming(_filled(rows, count[0], numbers=False), _filled(columns, count[1], numbers=True), row_first)
 
 
 def _parts(core: Core) -> tuple[str, str] | None:
@@ -375,17 +380,17 @@ def _follows(core: Core, rows: dict[int, str], columns: dict[int, str], row_firs
 def _filled(known: dict[int, str], count: int, *, numbers: bool) -> tuple[str, ...]:
     """Labels of all lines: those of the lines nobody knows as their neighbours go on."""
     values = {line: value for line, label in known.items() if (value := _value(label))}
-    labels, width = dict(known), _width(known.values())
+    labels, used, width = dict(known), set(known.values()), _width(known.values())
+    direction = _direction(values)
     for line in (n for n in range(count) if n not in known):
-        near = sorted(values, key=lambda n: (abs(n - line), n))
-        if near:
-            kind, number = values[near[0]]
-            number += (line - near[0]) * _direction(values)
-            label = _label(kind, number, width) if number >= 1 else ""
-            if label and label not in labels.values():
-                labels[line] = label
-                continue
-        labels[line] = _unused(labels.values(), line, numbers)
+        if values:
+            near = min(values, key=lambda n: (abs(n - line), n))
+            kind, number = values[near]
+            number += (line - near) * direction
+            labels[line] = _label(kind, number, width) if number >= 1 else ""
+        if not labels.get(line) or labels[line] in used:
+            labels[line] = _unused(used, line, numbers)
+        used.add(labels[line])
     return tuple(labels[line] for line in range(count))
 
 
