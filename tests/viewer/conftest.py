@@ -11,6 +11,7 @@ os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from npe2 import PluginManifest
 
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.viewer.cores_layer import add_cores_layer
@@ -123,3 +124,25 @@ def slow(mock_engine):
     mock_engine.run = wait
     yield gate
     gate.release(1000)
+
+
+@pytest.fixture
+def make_viewer(make_napari_viewer_proxy, npe2pm, discs_slide, grid_of_discs, mock_model, mock_engine, monkeypatch):
+    """A viewer that knows the plugin and shows the discs; the mock model is the one installed."""
+    npe2pm.register(PluginManifest.from_distribution("napari-her2"))
+    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide, params: grid_of_discs)
+    monkeypatch.setattr("napari_her2.viewer.widgets.score_box.installed_models", lambda: [mock_model])
+
+    def make(**layer):
+        viewer = make_napari_viewer_proxy()
+        layer = {"scale": (2, 2), "units": ("um", "um"), "name": "tma"} | layer
+        viewer.add_image(discs_slide.levels[0], rgb=True, **layer)
+        return viewer
+
+    return make
+
+
+@pytest.fixture
+def add_widget():
+    """Docks the widget into a real viewer; gives the dock and the widget."""
+    return lambda viewer: viewer.window.add_plugin_dock_widget("napari-her2", "HER2 scoring")

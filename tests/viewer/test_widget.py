@@ -6,9 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 from napari.utils.notifications import notification_manager
-from npe2 import PluginManifest
 from qtpy.QtWidgets import QLabel
 
 from napari_her2.colours import SCORE_COLOURS
@@ -20,35 +18,15 @@ from napari_her2.viewer import ask
 from napari_her2.viewer.widgets.score_box import DEVICE_NAMES
 
 
-@pytest.fixture
-def make_viewer(make_napari_viewer_proxy, npe2pm, discs_slide, grid_of_discs, mock_model, mock_engine, monkeypatch):
-    """A viewer that knows the plugin and shows the discs; the mock model is the one installed."""
-    npe2pm.register(PluginManifest.from_distribution("napari-her2"))
-    monkeypatch.setattr("napari_her2.dearray.find_cores", lambda slide, params: grid_of_discs)
-    monkeypatch.setattr("napari_her2.viewer.widgets.score_box.installed_models", lambda: [mock_model])
-
-    def make(**layer):
-        viewer = make_napari_viewer_proxy()
-        layer = {"scale": (2, 2), "units": ("um", "um"), "name": "tma"} | layer
-        viewer.add_image(discs_slide.levels[0], rgb=True, **layer)
-        return viewer
-
-    return make
-
-
-def dock(viewer):
-    return viewer.window.add_plugin_dock_widget("napari-her2", "HER2 scoring")
-
-
 def steps(widget) -> list[str]:
     return [card.property("step") for card in widget._cards]
 
 
 def test_find_select_score_cancel_score_the_rest_export_close_reopen(
-    make_viewer, qtbot, slow, answers, tmp_path, monkeypatch
+    make_viewer, add_widget, qtbot, slow, answers, tmp_path, monkeypatch
 ):
     viewer = make_viewer()
-    dock_widget, widget = dock(viewer)
+    dock_widget, widget = add_widget(viewer)
     session = widget.session
     assert steps(widget) == ["done", "next", "todo", "todo"]
     assert "Find cores" in widget.cores_box.hint.text()
@@ -115,7 +93,7 @@ def test_find_select_score_cancel_score_the_rest_export_close_reopen(
     heat = viewer.layers["tma HER2 heatmap"].data.copy()
     viewer.window.remove_dock_widget(dock_widget)
     assert session.image is None
-    _, again = dock(viewer)
+    _, again = add_widget(viewer)
     assert again is not widget
     assert steps(again) == ["done", "done", "done", "next"]
     assert [chip.text() for chip in again.results_box.chips.values()] == [f"{s}:  2" for s in SCORES]
@@ -123,9 +101,9 @@ def test_find_select_score_cancel_score_the_rest_export_close_reopen(
     assert answers.asked == []
 
 
-def test_a_closed_dock_lets_go_of_everything(make_viewer, qtbot, slow):
+def test_a_closed_dock_lets_go_of_everything(make_viewer, add_widget, qtbot, slow):
     viewer = make_viewer()
-    dock_widget, widget = dock(viewer)
+    dock_widget, widget = add_widget(viewer)
     widget.cores_box.find.click()
     qtbot.waitUntil(lambda: not widget.session.busy)
     slow.release(1)
@@ -143,9 +121,9 @@ def test_a_closed_dock_lets_go_of_everything(make_viewer, qtbot, slow):
     viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
 
 
-def test_a_missing_pixel_size_is_asked_for(make_viewer, qtbot):
+def test_a_missing_pixel_size_is_asked_for(make_viewer, add_widget, qtbot):
     viewer = make_viewer(scale=(1, 1), units=None)
-    _, widget = dock(viewer)
+    _, widget = add_widget(viewer)
     box = widget.slide_box
     assert box.mpp.text() == ""
     assert box.mpp.property("asked") == "true"
@@ -172,17 +150,17 @@ def test_a_missing_pixel_size_is_asked_for(make_viewer, qtbot):
     assert widget.score_box.all.isEnabled()
 
 
-def test_a_real_slide_without_pixel_size_makes_the_widget_ask(make_viewer, real_data):
+def test_a_real_slide_without_pixel_size_makes_the_widget_ask(make_viewer, add_widget, real_data):
     viewer = make_viewer()
     viewer.open(str(real_data / "slides" / "tcga_small.svs"), plugin="napari-her2")
-    _, widget = dock(viewer)
+    _, widget = add_widget(viewer)
     assert widget.slide_box.layers.currentText() == "tcga_small"
     assert widget.slide_box.mpp.property("asked") == "true"
 
 
-def test_the_widget_fits_beside_a_slide_at_1280x800(make_viewer, qtbot):
+def test_the_widget_fits_beside_a_slide_at_1280x800(make_viewer, add_widget, qtbot):
     viewer = make_viewer()
-    _, widget = dock(viewer)
+    _, widget = add_widget(viewer)
     widget.cores_box.find.click()
     qtbot.waitUntil(lambda: not widget.session.busy)
     widget.session.score(widget.session.rest())
@@ -193,9 +171,9 @@ def test_the_widget_fits_beside_a_slide_at_1280x800(make_viewer, qtbot):
     assert needed < 620
 
 
-def test_with_no_slide_the_first_step_says_how_to_get_one(make_viewer):
+def test_with_no_slide_the_first_step_says_how_to_get_one(make_viewer, add_widget):
     viewer = make_viewer()
-    _, widget = dock(viewer)
+    _, widget = add_widget(viewer)
     viewer.layers.clear()
     assert steps(widget)[0] == "next"
     assert "Open Sample" in widget.slide_box.hint.text()
@@ -204,9 +182,9 @@ def test_with_no_slide_the_first_step_says_how_to_get_one(make_viewer):
     assert widget.slide_box.layers.currentText() == "No RGB image is open"
 
 
-def test_a_model_file_that_is_a_pickle_is_refused(make_viewer, tmp_path, monkeypatch):
+def test_a_model_file_that_is_a_pickle_is_refused(make_viewer, add_widget, tmp_path, monkeypatch):
     viewer = make_viewer()
-    _, widget = dock(viewer)
+    _, widget = add_widget(viewer)
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04K\x01.")
     monkeypatch.setattr(ask, "model", lambda *_: tmp_path / "model.safetensors")
     box = widget.score_box.model
@@ -233,7 +211,7 @@ def test_opening_the_widget_imports_no_network_library():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_demo_finds_and_scores_the_sample(make_viewer, qtbot, monkeypatch):
+def test_the_demo_finds_and_scores_the_sample(make_viewer, add_widget, qtbot, monkeypatch):
     from napari_her2.viewer.demo import show_demo
 
     viewer = make_viewer()
