@@ -104,9 +104,14 @@ def geometry(layer: Shapes) -> npt.NDArray[np.float64]:
 
     Ellipses and rectangles may be turned; of any other shape it is the bounding box that counts.
     """
+    shapes = [corners[:, -2:] for corners in layer.data]
+    if shapes and all(len(corners) == 4 for corners in shapes):
+        # all at once: this is asked after each thing the user does
+        corners = np.stack(shapes).astype(np.float64)
+        sides = np.linalg.norm(np.diff(corners[:, :3], axis=1), axis=2).mean(1)
+        return np.column_stack((corners.mean(1), np.maximum(1.0, sides)))
     rows = []
-    for corners in layer.data:
-        corners = corners[:, -2:]
+    for corners in shapes:
         if len(corners) == 4:
             centre, sides = corners.mean(0), np.linalg.norm(np.diff(corners[:3], axis=0), axis=1)
         else:
@@ -165,6 +170,8 @@ def _outlined(core: Core, noted: Core | None) -> Core:
     if noted is None or abs(core.diameter - noted.diameter) > _NUDGE * noted.diameter:
         return core
     dy, dx = core.y - noted.y, core.x - noted.x
+    if dy == dx == 0:
+        return replace(core, outline=noted.outline)
     return replace(core, outline=tuple((y + dy, x + dx) for y, x in noted.outline))
 
 

@@ -31,11 +31,15 @@ __all__ = ["SCORE_COLUMNS", "clear_scores", "score_of_row", "scores_of_layer", "
 SCORE_COLUMNS = ("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3")
 
 
-def scores_of_layer(layer: Shapes) -> dict[str, CoreScore]:
-    """The scores in the features, by core name; their places on the tissue are in the heatmap only."""
+def scores_of_layer(layer: Shapes, grid: CoreGrid | None = None) -> dict[str, CoreScore]:
+    """The scores in the features, by core name; their places on the tissue are in the heatmap only.
+
+    `grid`: that of the layer, when it has been read already.
+    """
     kept = layer.metadata.get(KEY, {}).get("kept", {})
     found = {}
-    for core, row in zip(grid_of_layer(layer), named_features(layer).to_dict("records"), strict=True):
+    grid = grid_of_layer(layer) if grid is None else grid
+    for core, row in zip(grid, named_features(layer).to_dict("records"), strict=True):
         # a core that was called missing or excluded keeps its score in the features, should it be taken in again
         score = score_of_row(core, row) if core.state is CoreState.TISSUE else None
         if score is not None:

@@ -78,7 +78,8 @@ class CoresWatch:
             self._seen, self._sound = (CoreGrid(), {}), True
             if self.layer is not None:
                 try:
-                    self._seen = grid_of_layer(self.layer), scores_of_layer(self.layer)
+                    grid = grid_of_layer(self.layer)
+                    self._seen = grid, scores_of_layer(self.layer, grid)
                     self._told = ""
                 except HER2Error as error:
                     self._sound = False
@@ -92,6 +93,8 @@ class CoresWatch:
     def settle(self) -> None:
         """Make features and shapes agree after the user changed either."""
         layer, slide = self.layer, self.slide
+        if self._seen is not None and self._history.states and self._seen[0] is self._history.now.grid:
+            return  # what changed was an edit of ours, and is noted
         self._seen = None
         # a flush of scores must not settle a shape that is still under the mouse
         if layer is None or slide is None or self._asking or getattr(layer, "_is_moving", False):
@@ -110,7 +113,8 @@ class CoresWatch:
             new = tidy(layer, slide)
         except HER2Error:  # the table was edited into something that is no grid; `read` tells
             new = []
-        self._seen = None
+        if new or did:
+            self._seen = None
         if new:
             did.append(f"new core {_some(new)}")
             self.said.emit(f"New core {', '.join(new)}: select and score it like the others.", False)

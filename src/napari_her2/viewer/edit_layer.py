@@ -144,7 +144,9 @@ def _write(layer: Shapes, grid: CoreGrid, table: pd.DataFrame) -> None:
         if column in TEXT_COLUMNS:
             table[column] = table[column].astype("object")
     write_features(layer, table)
-    layer.edge_width = appearance(table)[1]
+    widths = appearance(table)[1]
+    if not np.allclose(layer.edge_width, widths):
+        layer.edge_width = widths
     layer.selected_data = {i for i, name in enumerate(table["core"]) if name in chosen}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from napari_her2.viewer.cores_layer import AUTOMATIC, grid_of_layer
 from napari_her2.viewer.cores_scores import scores_of_layer
 from napari_her2.viewer.edit_layer import Scored
 
-__all__ = ["read_cores_file", "write_cores_file"]
+__all__ = ["read_cores_file", "write_cores_file", "writer_of_cores"]
 
 
 def write_cores_file(path: Path, layer: Shapes, slide: Slide) -> str:
@@ -41,18 +41,28 @@ def write_cores_file(path: Path, layer: Shapes, slide: Slide) -> str:
     CoresError
         If the features were edited into something that is no grid.
     """
+    return writer_of_cores(path, layer, slide)()
+
+
+def writer_of_cores(path: Path, layer: Shapes, slide: Slide) -> Callable[[], str]:
+    """The same in two parts: what is called here reads the layer, what it returns writes and may run in a thread."""
     grid = grid_of_layer(layer)
-    left_out: tuple[str, ...] = ()
-    with writing(path, overwrite=True) as temporary:
-        if path.suffix.lower() == ".qptma":
-            left_out = write_qptma(temporary, grid, slide.path.name if slide.path else slide.name)
-        else:
-            table = cores_table(slide.name, grid, scores_of_layer(layer), slide.mpp)
-            if path.suffix.lower() == ".csv":
-                write_csv(temporary, table)
+    scores = scores_of_layer(layer, grid)
+
+    def write() -> str:
+        left_out: tuple[str, ...] = ()
+        with writing(path, overwrite=True) as temporary:
+            if path.suffix.lower() == ".qptma":
+                left_out = write_qptma(temporary, grid, slide.path.name if slide.path else slide.name)
             else:
-                write_geojson(temporary, table, grid)
-    return f"{', '.join(left_out)} stand off the grid, for which a .qptma has no room." if left_out else ""
+                table = cores_table(slide.name, grid, scores, slide.mpp)
+                if path.suffix.lower() == ".csv":
+                    write_csv(temporary, table)
+                else:
+                    write_geojson(temporary, table, grid)
+        return f" {', '.join(left_out)} stand off the grid, for which a .qptma has no room." if left_out else ""
+
+    return write
 
 
 def read_cores_file(path: Path) -> tuple[CoreGrid, Scored]:
