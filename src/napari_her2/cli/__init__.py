@@ -49,8 +49,14 @@ CoreDiameter = Annotated[
 ]
 Rows = Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows of the grid; found when not given.")]
 Columns = Annotated[int | None, typer.Option(metavar="N", min=1, help="Columns of the grid; found when not given.")]
+Pitch = Annotated[
+    float | None, typer.Option(metavar="UM", min=1, help="Distance of neighbouring cores in µm; found when not given.")
+]
 Rotation = Annotated[
-    float | None, typer.Option(metavar="DEG", help="How far the grid is turned, clockwise; found when not given.")
+    float | None, typer.Option(metavar="DEG", help="How far the rows are turned, clockwise; found when not given.")
+]
+Blocks = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Fields of cores with wider gaps between; 1: gaps are rows.")
 ]
 Like = Annotated[
     Path | None,
@@ -94,7 +100,9 @@ def dearray(
     core_diameter: CoreDiameter = None,
     rows: Rows = None,
     columns: Columns = None,
+    pitch: Pitch = None,
     rotation: Rotation = None,
+    blocks: Blocks = None,
     like: Like = None,
     sectors: Sectors = False,
     row_labels: RowLabels = None,
@@ -112,7 +120,9 @@ def dearray(
         core_diameter=core_diameter,
         rows=rows,
         columns=columns,
+        pitch=pitch,
         rotation=rotation,
+        blocks=blocks,
         like=like,
         sectors=sectors,
         row_labels=row_labels,

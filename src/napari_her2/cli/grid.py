@@ -28,7 +28,9 @@ class GridOptions:
     core_diameter: float | None = None
     rows: int | None = None
     columns: int | None = None
+    pitch: float | None = None
     rotation: float | None = None
+    blocks: int | None = None
     cores: Path | None = None
     like: Path | None = None
     single_core: bool = False
@@ -82,7 +84,9 @@ def _come_by(slide: Slide, options: GridOptions, remark: Callable[[str], None]) 
         core_diameter_um=options.core_diameter,
         rows=options.rows,
         columns=options.columns,
+        pitch_um=options.pitch,
         rotation_degrees=options.rotation,
+        blocks=options.blocks,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

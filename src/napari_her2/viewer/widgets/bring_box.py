@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from napari.layers import Shapes
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton
 
@@ -16,6 +18,16 @@ from napari_her2.viewer.widgets.draw_box import DrawBox
 from napari_her2.viewer.widgets.map_dialog import MapDialog
 
 __all__ = ["BringBox"]
+
+_LABELS = ("⌀", "Pitch", "Turn °", "Rows", "Cols", "Blocks")
+_TIPS = {
+    "diameter": "Diameter of a core.",
+    "pitch": "Distance between the centres of neighbouring cores.",
+    "turn": "How far the rows are turned, -45 to 45 degrees; positive where they run down to the right.",
+    "rows": "Rows of the grid, empty ones included.",
+    "columns": "Columns of the grid, empty ones included.",
+    "blocks": "Fields of cores with wider gaps between them; 1: the gaps count as rows and columns.",
+}
 
 
 class BringBox(Card):
@@ -55,43 +67,42 @@ class BringBox(Card):
             button.setEnabled(ready)
         for button in (self.map, self.save):
             button.setEnabled(session.cores_layer is not None)
-        self.unit.setText("Core ⌀, px" if session.slide is None or session.slide.mpp is None else "Core ⌀, mm")
+        unit = "px" if session.slide is None or session.slide.mpp is None else "mm"
+        for name, label in (("diameter", "⌀"), ("pitch", "Pitch")):
+            self.units[name].setText(f"{label} {unit}")
         self.again.setText("Find cores" if session.cores_layer is None else "Find again")
 
     def _lay_out_known(self) -> None:
-        self.diameter, self.rows, self.columns = QLineEdit(), QLineEdit(), QLineEdit()
+        self.known = {name: QLineEdit() for name in ("diameter", "pitch", "turn", "rows", "columns", "blocks")}
+        self.units = {name: QLabel(text) for name, text in zip(self.known, _LABELS, strict=True)}
         self.again = QPushButton("Find again")
         self.again.setToolTip("Find the cores with what you know; what you leave empty is found.")
         self.again.clicked.connect(lambda: self._find())
-        self.unit = QLabel()
         grid = QGridLayout()
         grid.setSpacing(4)
-        known = (self.unit, self.diameter), (QLabel("Rows"), self.rows), (QLabel("Columns"), self.columns)
-        for column, (label, field) in enumerate(known):
-            label.setObjectName("faint")
-            grid.addWidget(label, 0, column)
-            grid.addWidget(field, 1, column)
-            yielding(field)
+        for number, (name, field) in enumerate(self.known.items()):
+            row, column = divmod(number, 3)
+            self.units[name].setObjectName("faint")
             field.setPlaceholderText("found")
-        grid.addWidget(self.again, 1, 3)
+            field.setToolTip(_TIPS[name])
+            yielding(field)
+            grid.addWidget(self.units[name], row, 2 * column)
+            grid.addWidget(field, row, 2 * column + 1)
+            grid.setColumnStretch(2 * column + 1, 1)
         self.body.addLayout(grid)
+        self.body.addWidget(self.again)
 
     def _find(self) -> None:
         session = self._editor.session
         try:
-            known = [_number(field) for field in (self.diameter, self.rows, self.columns)]
+            known = {name: _number(field) for name, field in self.known.items()}
+            session.params = _params(known, in_mm=session.slide is not None and session.slide.mpp is not None)
         except ValueError as error:
             session.said.emit(f'"{error}" is no number: correct it, or leave the field empty.', True)
-            return
-        diameter, rows, columns = known
-        in_mm = session.slide is not None and session.slide.mpp is not None
-        session.params = DearrayParams(
-            core_diameter_um=diameter * 1000 if diameter is not None and in_mm else None,
-            core_diameter_px=diameter if not in_mm else None,
-            rows=None if rows is None else int(rows),
-            columns=None if columns is None else int(columns),
-        )
-        session.find()
+        except HER2Error as error:
+            session.said.emit(str(error), True)
+        else:
+            session.find()
 
     def _list_slides(self) -> None:
         session = self._editor.session
@@ -143,3 +154,14 @@ def _number(field: QLineEdit) -> float | None:
         return float(text)
     except ValueError:
         raise ValueError(text) from None
+
+
+def _params(known: Mapping[str, float | None], *, in_mm: bool) -> DearrayParams:
+    lengths = {
+        f"{name}_{'um' if in_mm else 'px'}": value * (1000 if in_mm else 1)
+        for name, value in (("core_diameter", known["diameter"]), ("pitch", known["pitch"]))
+        if value is not None
+    }
+    # a number of rows that is not whole is refused there, in a sentence
+    counts = {n: int(v) if v.is_integer() else v for n in ("rows", "columns", "blocks") if (v := known[n]) is not None}
+    return DearrayParams(**lengths, **counts, rotation_degrees=known["turn"])  # type: ignore[arg-type]
