@@ -80,6 +80,15 @@ def test_six_files_with_the_name_of_the_slide_and_nothing_else(tmp_path: Path, r
     assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == sorted(p.name for p in written)
 
 
+def test_a_slide_without_rows_has_no_grid_for_qupath(tmp_path: Path, run: Run) -> None:
+    off = CoreGrid(tuple(replace(core, row=-1, column=-1) for core in run.grid))
+    far = run.grid.with_core(replace(run.grid["A-1"], row=10**6, column=10**6))
+    for k, grid in enumerate((off, far)):
+        names = [path.name for path in write_results(tmp_path / str(k), replace(run, grid=grid))]
+        assert names == ["tma 1" + e for e in ENDINGS if e != ".qptma"]
+        assert read_cores(tmp_path / str(k) / "tma 1.cores.geojson") == grid
+
+
 def test_results_are_not_overwritten_unasked(tmp_path: Path, run: Run) -> None:
     write_results(tmp_path, run)
     with pytest.raises(OutputError, match=r"already holds tma 1\.cores\.csv.*--overwrite"):

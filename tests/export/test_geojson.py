@@ -168,6 +168,18 @@ def test_a_core_called_missing_or_found_in_qupath_is_so_here(tmp_path: Path) -> 
     assert [core.state.value for core in grid] == ["tissue", "missing", "tissue", "tissue"]
 
 
+def test_the_rectangle_for_qupaths_script_names_the_core_of_each_cell(tmp_path: Path) -> None:
+    path = tmp_path / "ours.geojson"
+    grid = CoreGrid(tuple(c for c in GRID if c.name != "A-2"))
+    write_geojson(path, cores_table("tma", grid, {}, None), grid)
+    laid = json.loads(path.read_text(encoding="utf-8"))["napari_her2"]
+    assert (laid["width"], laid["height"]) == (2, 2)
+    assert [(cell["core"], cell["name"]) for cell in laid["cells"]] == [
+        ("A-1", "A-1"), ("", "A-2"), ("B-1", "B-1"), ("B-2", "B-2")
+    ]  # fmt: skip
+    assert (laid["cells"][1]["x"], laid["cells"][1]["y"]) == pytest.approx((300.5, 100.25))
+
+
 # --- QuPath's own ---------------------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,16 @@ def test_several_blocks_become_one_grid(tmp_path: Path) -> None:
     width, height, cells = as_qupath_reads(path)
     assert (width, height, len(cells)) == (6, 2, 12)
     assert [float(cell[1]) for cell in cells[:6]] == [25, 125, 225, 425, 525, 625]
+    assert [cell[0] for cell in cells[2:4]] == ["1:A-3", "2:A-1"]
+
+
+def test_what_is_no_rectangle_is_told(tmp_path: Path) -> None:
+    cores = grid_of().cores
+    twice = replace(cores[0], name="A-1b", y=55.0)
+    assert write_qptma(tmp_path / "a.qptma", CoreGrid((*cores, twice)), "tma") == ("A-1b",)
+    far = replace(cores[0], name="far", row=10_000, column=10_000)
+    with pytest.raises(CoresError, match="in more rows and columns than a TMA can have"):
+        write_qptma(tmp_path / "a.qptma", CoreGrid((*cores, far)), "tma")
 
 
 QUPATH = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_her2.errors import OutputError
+from napari_her2.cores import CoreGrid
+from napari_her2.errors import CoresError, OutputError
 from napari_her2.export.csv import write_csv
 from napari_her2.export.geojson import write_geojson
 from napari_her2.export.ome import write_heatmap
-from napari_her2.export.qptma import write_qptma
+from napari_her2.export.qptma import qupath_grid, write_qptma
 from napari_her2.export.read import CORES_SUFFIXES, CoresFile, read_cores, read_cores_file
 from napari_her2.export.report import write_report
 from napari_her2.export.run import Run, counts, write_record
@@ -56,7 +57,7 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
     folder : str or Path
         Made when it is not there.
     run : Run
-        The heatmap file is left out when there is no heatmap, QuPath's grid when no core is in a row and column.
+        The heatmap file is left out when there is no heatmap, QuPath's grid when no core is in rows and columns.
     overwrite : bool
         Replace results that are there.
 
@@ -76,7 +77,7 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
     for ending in ENDINGS:
         if ending == ".heatmap.ome.tif" and run.heatmap is None:
             continue
-        if ending == ".qptma" and all(core.row < 0 for core in run.grid):
+        if ending == ".qptma" and not _is_for_qupath(run.grid):
             continue
         path = folder / (safe_name(run.slide.name) + ending)
         with writing(path, overwrite=overwrite) as temporary:
@@ -94,3 +95,11 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
                 write_record(temporary, run)
         written.append(path)
     return written
+
+
+def _is_for_qupath(grid: CoreGrid) -> bool:
+    """Whether there are rows and columns that QuPath can have as a TMA grid."""
+    try:
+        return bool(qupath_grid(grid))
+    except CoresError:
+        return False

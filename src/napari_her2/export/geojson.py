@@ -22,6 +22,7 @@ import pandas as pd
 from napari_her2.colours import core_colour
 from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.errors import CoresError
+from napari_her2.export.qptma import qupath_grid
 from napari_her2.name_parts import name_parts
 from napari_her2.scores import SCORES
 from napari_her2.table import COLUMNS
@@ -66,13 +67,27 @@ def write_geojson(path: Path, table: pd.DataFrame, grid: CoreGrid | None = None)
     path : Path
     table : DataFrame
     grid : CoreGrid, optional
-        The cores of the table, for their outlines.
+        The cores of the table: gives their outlines, and the rectangle that the script of docs/qupath.md lays out.
     """
     outlines = {core.name: core.outline for core in grid or ()}
     own = [str(c) for c in table.columns if c not in COLUMNS and c != "label"]
     features = [_feature(row, own, outlines.get(row["core"], ())) for row in table.to_dict("records")]
-    text = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False, allow_nan=False)
-    path.write_text(text, encoding="utf-8")
+    content = {"type": "FeatureCollection", "features": features, **_rectangle(grid or CoreGrid())}
+    path.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def _rectangle(grid: CoreGrid) -> dict[str, Any]:
+    """The cells of the grid row by row: which core is in each, and where one without a core lies."""
+    try:
+        rows = qupath_grid(grid)
+    except CoresError:
+        return {}  # what is no grid for QuPath can still be kept
+    cells = [
+        {"core": cell.name, "name": cell.core.name, "x": cell.core.x, "y": cell.core.y, "diameter": cell.core.diameter}
+        for row in rows
+        for cell in row
+    ]
+    return {_OURS: {"width": len(rows[0]), "height": len(rows), "cells": cells}} if rows else {}
 
 
 def _feature(row: dict[Any, Any], own: list[str], outline: tuple[tuple[float, float], ...]) -> dict[str, Any]:

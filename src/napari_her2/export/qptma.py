@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from napari_her2.cores import Core, CoreGrid, CoreState, core_name
 from napari_her2.errors import CoresError
@@ -11,12 +14,14 @@ from napari_her2.grid_edit import complete
 from napari_her2.sectors import join_sectors
 from napari_her2.spreadsheet import read_text
 
-__all__ = ["read_qptma", "write_qptma"]
+__all__ = ["Cell", "qupath_grid", "read_qptma", "write_qptma"]
 
 _WIDTH, _HEIGHT = "TMA grid width:", "TMA grid height:"
 _COLUMNS = ("Core name", "X", "Y", "Width", "Height", "Present", "Case ID")
 #: What QuPath before 0.4 called the case.
 _OLD_CASE = "Unique ID"
+#: Cells of a grid; the largest TMAs have some 1,500.
+_MOST_CELLS = 20_000
 
 
 def write_qptma(path: Path, grid: CoreGrid, image_name: str) -> tuple[str, ...]:
@@ -33,27 +38,65 @@ def write_qptma(path: Path, grid: CoreGrid, image_name: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Names of the cores that are left out, being off the grid.
+        Names of the cores that are left out, being off the grid or second in their cell.
 
     Raises
     ------
     CoresError
-        If no core is on the grid.
+        If no core is on the grid, or its rows and columns cannot be those of a tissue microarray.
     """
-    left_out = tuple(core.name for core in grid if core.row < 0)
-    cores = CoreGrid(tuple(core for core in grid if core.row >= 0))
-    if not len(cores):
+    cells = qupath_grid(grid)
+    if not cells:
         raise CoresError("No core is in a row and column, and QuPath's .qptma holds nothing else.")
-    if len({core.block for core in cores}) > 1:
-        cores = join_sectors(cores)
-    cells = {(core.row, core.column): core for core in complete(cores)}
-    height, width = (1 + max(cell[axis] for cell in cells) for axis in (0, 1))
     name = _one_line(PurePosixPath(image_name.replace("\\", "/")).name)
     # QuPath takes the line below the height for the names of the columns, so none may be empty
-    lines = [name, name, "", f"{_WIDTH} {width}", f"{_HEIGHT} {height}", "\t".join(_COLUMNS)]
-    lines += ["\t".join(_cells(cells[row, column])) for row in range(height) for column in range(width)]
+    lines = [name, name, "", f"{_WIDTH} {len(cells[0])}", f"{_HEIGHT} {len(cells)}", "\t".join(_COLUMNS)]
+    lines += ["\t".join(_cells(cell.core)) for row in cells for cell in row]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return left_out
+    written = {cell.name for row in cells for cell in row}
+    return tuple(core.name for core in grid if core.name not in written)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of QuPath's one rectangle: the core as it stands there, and its name in our grid; "" for a filled gap."""
+
+    core: Core
+    name: str
+
+
+def qupath_grid(grid: CoreGrid) -> list[list[Cell]]:
+    """The cores as QuPath wants a TMA grid: one rectangle, row by row, each cell filled.
+
+    Several blocks are joined as they stand side by side; a cell without a core gets one without tissue where it should
+    lie. Of several cores in one cell the first is taken. Empty when no core is in a row and column.
+
+    Raises
+    ------
+    CoresError
+        If rows and columns cannot be those of a tissue microarray.
+    """
+    cores = CoreGrid(tuple(core for core in grid if core.row >= 0 and core.column >= 0))
+    if not len(cores):
+        return []
+    if len({core.block for core in cores}) > 1:
+        try:
+            cores = join_sectors(cores)
+        except np.linalg.LinAlgError as error:
+            raise CoresError("The blocks of the grid cannot be joined: their cores lie in one place.") from error
+    if (1 + max(core.row for core in cores)) * (1 + max(core.column for core in cores)) > _MOST_CELLS:
+        raise CoresError(f"The cores are in more rows and columns than a TMA can have: over {_MOST_CELLS:,} cells.")
+    by_place = {(core.y, core.x): core.name for core in reversed(grid.cores)}
+    # joining renames: in QuPath, too, a core is called as it is here
+    called = {core.name: core.name if core.name in grid else by_place[core.y, core.x] for core in cores}
+    cells = {(core.row, core.column): core for core in reversed(complete(cores).cores)}
+    height, width = (1 + max(cell[axis] for cell in cells) for axis in (0, 1))
+    return [[_cell(cells[row, column], called) for column in range(width)] for row in range(height)]
+
+
+def _cell(core: Core, called: dict[str, str]) -> Cell:
+    name = called.get(core.name, "")
+    return Cell(replace(core, name=name or core.name), name)
 
 
 def _cells(core: Core) -> tuple[str, ...]:
