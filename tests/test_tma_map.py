@@ -263,6 +263,19 @@ def test_a_matrix_on_several_blocks_is_laid_on_one_when_asked() -> None:
     assert match.problem
     one = apply_map(grid, match_map(grid, match.alternatives["on block 2"]))
     assert patients(one) == {f"2:{n}": p for n, p in zip(NAMES, PATIENTS, strict=True)}
+    heap = CoreGrid(tuple(replace(core, y=0.0, x=0.0) for core in grid))
+    match = match_map(heap, parse_map(matrix()))
+    assert match.problem.startswith("Two cores stand in the cell")
+    assert list(match.alternatives) == ["on block 1", "on block 2"]
+
+
+def test_a_matrix_of_all_blocks_is_laid_on_them_as_they_stand_side_by_side() -> None:
+    grid = grid_of(blocks=("1", "2"))
+    rows = [["", *map(str, range(1, 9))], *([letter, *(f"{letter}{c}" for c in range(8))] for letter in "ABC")]
+    match = match_map(grid, parse_map("\n".join("\t".join(row) for row in rows)))
+    assert not match.remarks
+    found = patients(apply_map(grid, match))
+    assert (found["1:A-1"], found["1:A-4"], found["2:A-1"], found["2:C-4"]) == ("A0", "A3", "A4", "C7")
 
 
 @given(st.permutations(range(12)), st.booleans(), st.booleans())

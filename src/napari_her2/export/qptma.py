@@ -6,12 +6,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from napari_her2.cores import Core, CoreGrid, CoreState, core_name
 from napari_her2.errors import CoresError
 from napari_her2.grid_edit import complete
-from napari_her2.sectors import join_sectors
+from napari_her2.rectangle import one_rectangle
 from napari_her2.spreadsheet import read_text
 
 __all__ = ["Cell", "qupath_grid", "read_qptma", "write_qptma"]
@@ -74,27 +72,20 @@ def qupath_grid(grid: CoreGrid) -> list[list[Cell]]:
     Raises
     ------
     CoresError
-        If rows and columns cannot be those of a tissue microarray.
+        If blocks cannot be joined, or rows and columns cannot be those of a tissue microarray.
     """
-    cores = CoreGrid(tuple(core for core in grid if core.row >= 0 and core.column >= 0))
+    cores, called = one_rectangle(grid)
     if not len(cores):
         return []
-    if len({core.block for core in cores}) > 1:
-        try:
-            cores = join_sectors(cores)
-        except np.linalg.LinAlgError as error:
-            raise CoresError("The blocks of the grid cannot be joined: their cores lie in one place.") from error
     if (1 + max(core.row for core in cores)) * (1 + max(core.column for core in cores)) > _MOST_CELLS:
         raise CoresError(f"The cores are in more rows and columns than a TMA can have: over {_MOST_CELLS:,} cells.")
-    by_place = {(core.y, core.x): core.name for core in reversed(grid.cores)}
-    # joining renames: in QuPath, too, a core is called as it is here
-    called = {core.name: core.name if core.name in grid else by_place[core.y, core.x] for core in cores}
     cells = {(core.row, core.column): core for core in reversed(complete(cores).cores)}
     height, width = (1 + max(cell[axis] for cell in cells) for axis in (0, 1))
     return [[_cell(cells[row, column], called) for column in range(width)] for row in range(height)]
 
 
 def _cell(core: Core, called: dict[str, str]) -> Cell:
+    # joining renames: in QuPath, too, a core is called as it is here
     name = called.get(core.name, "")
     return Cell(replace(core, name=name or core.name), name)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from napari_her2.cores import CoreGrid
+from napari_her2.errors import CoresError
 from napari_her2.name_parts import label
-from napari_her2.sectors import join_sectors
+from napari_her2.rectangle import one_rectangle
 from napari_her2.tma_map._index import axis_labels
 from napari_her2.tma_map._parse import MapRow, TmaMap
 
@@ -52,13 +53,18 @@ class _Reading:
 
 def lay_matrix(grid: CoreGrid, tma_map: TmaMap) -> Laid:
     """Lay a matrix on a grid, or on one block of it; sets `problem` when the sizes do not fit."""
-    places = _places(grid, tma_map.block)
-    laid = Laid(wanted=list(places.values()))
-    if not places:
+    laid = Laid()
+    try:
+        whole, called = one_rectangle(_block(grid, tma_map.block))
+    except CoresError as error:
+        laid.problem, laid.alternatives = str(error), _on_blocks(grid, tma_map)
+        return laid
+    if not len(whole):
         laid.problem = "There is no grid of rows and columns to lay the map on: find the cores first."
         return laid
-    shape = _shape(places)
-    axes = axis_labels(grid, tma_map.block or None)
+    places = {(core.row, core.column): called[core.name] for core in whole}
+    laid.wanted = list(places.values())
+    shape, axes = _shape(whole), axis_labels(whole)
     readings = list(_readings(tma_map.cells, tma_map.lines))
     turned = next((r.transposed() for r in readings if _is_turned(r, axes)), None)
     reading = turned or next((r for r in readings if r.shape == shape), None)
@@ -85,18 +91,12 @@ def lay_matrix(grid: CoreGrid, tma_map: TmaMap) -> Laid:
     return laid
 
 
-def _places(grid: CoreGrid, block: str) -> dict[tuple[int, int], str]:
-    """Core names by row and column; of several blocks, as they stand side by side when no block is named."""
-    cores = [core for core in grid if core.row >= 0 and (not block or core.block == block)]
-    if len({core.block for core in cores}) > 1:
-        by_place = {(core.y, core.x): core.name for core in cores}
-        joined = join_sectors(CoreGrid(tuple(cores)))
-        return {(core.row, core.column): by_place[core.y, core.x] for core in joined}
-    return {(core.row, core.column): core.name for core in cores}
+def _block(grid: CoreGrid, block: str) -> CoreGrid:
+    return CoreGrid(tuple(core for core in grid if not block or core.block == block))
 
 
-def _shape(places: dict[tuple[int, int], str]) -> tuple[int, int]:
-    return 1 + max(row for row, _ in places), 1 + max(column for _, column in places)
+def _shape(grid: CoreGrid) -> tuple[int, int]:
+    return 1 + max(core.row for core in grid), 1 + max(core.column for core in grid)
 
 
 def _readings(cells: Cells, lines: tuple[int, ...]) -> Iterator[_Reading]:
@@ -204,9 +204,15 @@ def _alternatives(
             if text
         )
         found["by its labels"] = replace(tma_map, cells=(), lines=(), rows=rows)
+    return found | _on_blocks(grid, tma_map)
+
+
+def _on_blocks(grid: CoreGrid, tma_map: TmaMap) -> dict[str, TmaMap]:
+    """The blocks that a matrix fits, when the grid has several and none was named."""
+    found: dict[str, TmaMap] = {}
     for block in dict.fromkeys(core.block for core in grid if core.row >= 0 and core.block and not tma_map.block):
-        size = _shape(_places(grid, block))
-        if any(r.shape == size for r in _readings(cells, tma_map.lines)):
+        size = _shape(_block(grid, block))
+        if any(r.shape == size for r in _readings(tma_map.cells, tma_map.lines)):
             found[f"on block {block}"] = replace(tma_map, block=block)
     return found
 
