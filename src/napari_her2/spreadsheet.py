@@ -204,7 +204,7 @@ def _read_xlsx(data: bytes, name: str, wanted: str | None) -> Sheet:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except Exception as error:  # besides BadZipFile, whatever comes of a damaged directory
         raise _damaged(name) from error
     if unpacked > _MAX_UNPACKED:
         raise CoresError(f"{name} unpacks to {unpacked >> 20} MB: save the sheet of the TMA map in a file of its own.")
