@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_her2.sample import sample_slide
+from napari_her2.tma_map import parse_map
 from napari_her2.viewer.widgets.her2_widget import HER2Widget
+from napari_her2.viewer.widgets.map_dialog import MapDialog
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -77,7 +80,36 @@ def main(slide: Path, folder: Path) -> None:
     camera.center = tuple(session.image.data_to_world((core.y, core.x)))
     camera.zoom *= 3
     shoot("viewer_core.png", whole=False)
+    viewer.reset_view(margin=0.02)
+    grid_page(viewer, widget, shoot, folder)
     viewer.close()
+
+
+def grid_page(viewer: napari.Viewer, widget: HER2Widget, shoot: Callable[..., None], folder: Path) -> None:
+    """The grid: doubtful cores with outlines, a TMA map before it is applied, and a grid drawn by hand."""
+    session, page = widget.session, widget.grid_page
+    widget.show_grid(True)
+    page.check.outlines.setChecked(True)
+    widget.editor.next_doubtful()
+    shoot("grid_doubtful.png")
+    page.check.outlines.setChecked(False)
+    names = [core.name for core in session.grid()]
+    rows = [f"{name},P{i // 3 + 1},{'pos' if i % 4 else 'neg'}" for i, name in enumerate(names) if i % 9]
+    dialog = MapDialog(widget.editor, widget)
+    dialog.load(lambda: parse_map("\n".join(["core,patient,ER", *rows, "Z-9,P99,pos", f"{names[1]},P77,neg"])))
+    dialog.show()
+    settle()
+    dialog.grab().save(str(folder / "grid_map.png"))
+    dialog.reject()
+    page.bring.draw.click()
+    places = {(core.row, core.column): (core.y, core.x) for core in session.grid() if core.row >= 0}
+    rows_, columns = (max(cell[axis] for cell in places) for axis in (0, 1))
+    page.draw.rows.setValue(rows_ + 1)
+    page.draw.columns.setValue(columns + 1)
+    corners = [places[0, 0], places[0, columns], places[rows_, columns], places[rows_, 0]]
+    page.draw.drawing.frame.add_polygons(np.array(corners) + np.array([25, 40]))
+    shoot("grid_draw.png")
+    page.draw.cancel.click()
 
 
 if __name__ == "__main__":

@@ -170,3 +170,11 @@ def test_five_hundred_cores_are_written_in_less_than_a_second(viewer, image, gri
     set_scores(layer, slide_of_layer(image), [score_of(core, "2+") for core in grid])
     assert time.perf_counter() - start < 2
     assert set(layer.features["her2_score"]) == {"2+"}
+
+
+def test_a_drawn_shape_has_nothing_in_the_users_own_columns(viewer, image, grid_of_discs):
+    grid = CoreGrid(tuple(replace(core, extra={"ER": "pos"}) for core in grid_of_discs))
+    layer = add_cores_layer(viewer.layers, image, slide_of_layer(image), grid)
+    assert list(layer.features["ER"]) == ["pos"] * 8
+    layer.add_ellipses(np.array([[300.0, 30.0], [300.0, 130.0], [400.0, 130.0], [400.0, 30.0]]))
+    assert layer.features["ER"].iloc[-1] != "pos"

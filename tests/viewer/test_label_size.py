@@ -18,7 +18,7 @@ def test_labels_follow_the_zoom_between_bounds(qtbot, viewer, cores, camera):
     assert small == pytest.approx(0.27 * 30)
     camera.zoom = 10.0
     qtbot.waitUntil(lambda: cores.text.size > small)
-    assert cores.text.size == 11
+    assert cores.text.size == 10
     camera.zoom = 0.001
     qtbot.waitUntil(lambda: cores.text.size < small)
     assert cores.text.size == 4

@@ -10,7 +10,10 @@ from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.dearray import DearrayParams
 from napari_her2.errors import CoresError
 from napari_her2.export import read_cores
+from napari_her2.export.geojson import write_geojson
+from napari_her2.export.qptma import write_qptma
 from napari_her2.scores import SCORES
+from napari_her2.table import cores_table
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.steps import next_step
 
@@ -331,3 +334,33 @@ def test_a_table_edited_into_nonsense_is_told_once(found):
     assert [text for text, bad in found.sentences if bad] == [
         'The state of core A-1 is "perhaps": it can be tissue, missing, excluded.'
     ]
+
+
+def test_cores_opened_from_a_file_are_taken_up_with_outlines_and_place(session, viewer, image, grid_of_discs, tmp_path):
+    from napari_her2.viewer.cores_files import read_layers
+
+    outline = ((30.0, 30.0), (30.0, 130.0), (130.0, 80.0))
+    grid = grid_of_discs.with_core(replace(grid_of_discs["A-1"], outline=outline, extra={"ER": "pos"}))
+    path = tmp_path / "tma.cores.geojson"
+    write_geojson(path, cores_table("tma", grid, {}, 2.0), grid)
+    assert session.cores_layer is None
+    data, attributes, kind = read_layers(str(path))[0]
+    layer = viewer._add_layer_from_data(data, attributes, kind)[0]
+    assert session.cores_layer is layer
+    assert session.grid() == grid
+    assert np.allclose(layer.data_to_world((80, 80)), image.data_to_world((80, 80)))
+
+
+def test_cores_opened_before_their_slide_are_taken_up_when_it_comes(session, viewer, image, grid_of_discs, tmp_path):
+    from napari_her2.viewer.cores_files import read_layers
+
+    picture = image.data
+    viewer.layers.clear()
+    path = tmp_path / "tma.qptma"
+    write_qptma(path, grid_of_discs, "tma.tif")
+    viewer._add_layer_from_data(*read_layers(str(path))[0])
+    again = viewer.add_image(picture, rgb=True, name="tma", scale=(2.0, 2.0), units=("um", "um"), translate=(5.0, 7.0))
+    assert session.image is again
+    assert [core.name for core in session.grid()] == [core.name for core in grid_of_discs]
+    there = session.cores_layer.data_to_world((80, 80))
+    assert np.allclose(there, again.data_to_world((80, 80)))

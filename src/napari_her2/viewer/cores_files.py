@@ -20,6 +20,7 @@ from napari_her2.export.qptma import write_qptma
 from napari_her2.files import writing
 from napari_her2.table import COLUMNS
 from napari_her2.viewer.cores_layer import (
+    OUTLINES,
     appearance,
     ellipse,
     find_cores_layer,
@@ -30,13 +31,11 @@ from napari_her2.viewer.cores_layer import (
 )
 from napari_her2.viewer.slide_layer import KEY, placement
 
-__all__ = ["OUTLINES", "get_reader", "read_layers", "write_layer"]
+__all__ = ["get_reader", "read_layers", "write_layer"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 _SUFFIXES = (".geojson", ".qptma", ".cores.csv")
-#: Where a layer that no image has adopted yet keeps the outlines of its cores.
-OUTLINES = f"{KEY}_outlines"
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:

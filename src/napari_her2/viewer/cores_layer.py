@@ -21,6 +21,7 @@ from napari_her2.viewer.slide_layer import KEY, placement
 
 __all__ = [
     "AUTOMATIC",
+    "OUTLINES",
     "PLACE",
     "add_cores_layer",
     "appearance",
@@ -37,6 +38,8 @@ __all__ = [
 
 #: Features that say where a core lies.
 PLACE = ["y", "x", "diameter"]
+#: Where a layer that no image has adopted yet keeps the outlines of its cores.
+OUTLINES = f"{KEY}_outlines"
 #: A shape that moved by less than this part of its diameter still shows the core that was scored.
 _NUDGE = 0.02
 #: The reason that scoring puts behind the user's note.
@@ -71,7 +74,7 @@ def add_cores_layer(layers: LayerList, image: Layer, slide: Slide, grid: CoreGri
         shape_type="ellipse",
         name=f"{image.name} cores",
         features=table,
-        feature_defaults=_DRAWN,
+        feature_defaults=_defaults(table),
         edge_color=edge,
         edge_width=width,
         face_color="transparent",
@@ -95,8 +98,17 @@ def find_cores_layer(layers: LayerList, image: Layer) -> Shapes | None:
             return layer
     called = next((la for la in fitting if KEY not in la.metadata and la.name == f"{image.name} cores"), None)
     if called is not None:
-        called.metadata = {**called.metadata, KEY: {"kind": "cores", "image": str(image.unique_id)}}
+        _adopt(called, image)
     return called
+
+
+def _adopt(layer: Shapes, image: Layer) -> None:
+    """Make a layer of cores that was opened from a file that of an image: it lies over it, and keeps its outlines."""
+    known = {"kind": "cores", "image": str(image.unique_id), "scored_with": None, "kept": {}}
+    known["outlines"] = layer.metadata.get(OUTLINES, {})
+    layer.metadata = {**layer.metadata, KEY: known}
+    for name, value in placement(image).items():
+        setattr(layer, name, value)
 
 
 def geometry(layer: Shapes) -> npt.NDArray[np.float64]:
@@ -180,8 +192,13 @@ def write_features(layer: Shapes, table: pd.DataFrame) -> None:
     table["label"] = pd.Series(_labels(table), index=table.index, dtype=object)
     # the frame itself is not changed in place: only a new one refreshes the text
     layer.features = table
-    layer.feature_defaults = _DRAWN | {c: None for c in table.columns if c not in _DRAWN}
+    layer.feature_defaults = _defaults(table)
     layer.edge_color = appearance(table)[0]
+
+
+def _defaults(table: pd.DataFrame) -> dict[str, Any]:
+    """Features of a shape that the user draws; the user's own columns are empty."""
+    return _DRAWN | {c: None for c in table.columns if c not in _DRAWN}
 
 
 def appearance(table: pd.DataFrame) -> tuple[npt.NDArray[np.float64], list[float]]:

@@ -42,7 +42,7 @@ class GridDrawing:
             size=10,
             face_color="transparent",
             border_color=_PLACES,
-            border_width=0.08,
+            border_width=0.03,
             **place,
         )
         self.frame = Shapes(

@@ -15,7 +15,7 @@ from napari_her2.sectors import count_sectors, join_sectors, split_sectors
 from napari_her2.tma_map import MapMatch, apply_map
 from napari_her2.viewer.autosave import autosave_path, saved_when
 from napari_her2.viewer.camera import look_at
-from napari_her2.viewer.grid_files import read_cores_file, write_cores_file
+from napari_her2.viewer.grid_files import open_cores_file, write_cores_file
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.session import Session
 
@@ -209,11 +209,12 @@ class GridEditor:
         if session.slide is None or session.image is None:
             return
         try:
-            grid, scored = read_cores_file(path)
+            grid, scored, remark = open_cores_file(path)
         except HER2Error as error:
             session.said.emit(str(error), True)
             return
-        session.show(session.image, session.slide, grid, did=f"opening {path.name}", scored=scored)
+        remarks = [remark] if remark else []
+        session.show(session.image, session.slide, grid, remarks, did=f"opening {path.name}", scored=scored)
 
     def save(self, path: Path) -> None:
         """Write the cores, with all that is known of them, into a file; its ending says which kind."""

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from napari.layers import Shapes
 
 from napari_her2.cores import CoreGrid
-from napari_her2.export import read_cores
-from napari_her2.export.csv import read_csv, write_csv
-from napari_her2.export.geojson import read_geojson, write_geojson
+from napari_her2.export import read_cores_file
+from napari_her2.export.csv import write_csv
+from napari_her2.export.geojson import write_geojson
 from napari_her2.export.qptma import write_qptma
 from napari_her2.files import writing
-from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
 from napari_her2.table import cores_table
-from napari_her2.viewer.cores_layer import AUTOMATIC, grid_of_layer
+from napari_her2.viewer.cores_layer import grid_of_layer
 from napari_her2.viewer.cores_scores import scores_of_layer
 from napari_her2.viewer.edit_layer import Scored
 
-__all__ = ["read_cores_file", "write_cores_file", "writer_of_cores"]
+__all__ = ["open_cores_file", "write_cores_file", "writer_of_cores"]
 
 
 def write_cores_file(path: Path, layer: Shapes, slide: Slide) -> str:
@@ -65,41 +61,13 @@ def writer_of_cores(path: Path, layer: Shapes, slide: Slide) -> Callable[[], str
     return write
 
 
-def read_cores_file(path: Path) -> tuple[CoreGrid, Scored]:
-    """Cores of a file, and the scores that stand in it.
+def open_cores_file(path: Path) -> tuple[CoreGrid, Scored, str]:
+    """Cores of a file, the scores that stand in it, and what was passed over, in one sentence.
 
     Raises
     ------
     CoresError
         If the file does not describe cores.
     """
-    grid = read_cores(path)
-    suffix, table = path.suffix.lower(), pd.DataFrame()
-    if suffix == ".csv":
-        table = read_csv(path)
-    elif suffix in (".geojson", ".json"):
-        table = read_geojson(path).table
-    found = (_score(grid, row) for row in table.fillna("").to_dict("records"))
-    scores = {score.core.name: score for score in found if score is not None}
-    return grid, Scored(cores_table("", grid, scores, None), {}, fills=True)
-
-
-def _score(grid: CoreGrid, row: Mapping[Any, Any]) -> CoreScore | None:
-    """The score in a row of text; None when there is none that can be read."""
-    reason, name = AUTOMATIC.search(str(row.get("note", ""))), str(row.get("core", ""))
-    score = str(row.get("her2_score", ""))
-    if name not in grid or (score not in SCORES and reason is None):
-        return None
-    p0, p1, p2, p3 = (_number(row.get(f"p_{k}", "")) for k in range(4))
-    unsure = row.get("indeterminate", "") == "yes"
-    given = score if score in SCORES else ""
-    return CoreScore(
-        grid[name], given, (p0, p1, p2, p3), indeterminate=unsure, reason=reason.group(1) if reason else ""
-    )
-
-
-def _number(text: object) -> float:
-    try:
-        return float(str(text))
-    except ValueError:
-        return math.nan
+    found = read_cores_file(path)
+    return found.grid, Scored(found.table, {}, fills=True), found.remark

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 __all__ = ["LabelSize"]
 
 #: Size of the text as a share of the core's diameter on the screen, and the least and most, in points.
-_SHARE, _LEAST, _MOST = 0.27, 4.0, 11.0
+_SHARE, _LEAST, _MOST = 0.27, 4.0, 10.0
 #: A change smaller than this share is not worth drawing five hundred labels anew.
 _STEP = 0.1
 _PAUSE_MS = 80

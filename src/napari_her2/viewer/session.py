@@ -369,6 +369,8 @@ class Session:
         event.value.events.name.connect(self._tell)
         if isinstance(event.value, Image) and is_slide_layer(event.value) and not self.working:
             self.choose(event.value)
+        elif isinstance(event.value, Shapes) and self.cores_layer is None and not self.working:
+            self.choose(self.image)  # cores that were opened from a file
         else:
             self.changed.emit()
 

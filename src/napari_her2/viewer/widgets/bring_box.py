@@ -83,7 +83,7 @@ class BringBox(Card):
         for number, (name, field) in enumerate(self.known.items()):
             row, column = divmod(number, 3)
             self.units[name].setObjectName("faint")
-            field.setPlaceholderText("found")
+            field.setPlaceholderText("auto")
             field.setToolTip(_TIPS[name])
             yielding(field)
             grid.addWidget(self.units[name], row, 2 * column)
