@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["label_blocks"]
+__all__ = ["UNTOLD", "Told", "label_blocks"]
 
 Points = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -16,6 +18,40 @@ _SAME = 0.45
 _APART = 0.72
 #: A group of so many points may be shifted by up to a pitch to fit the lines of the others.
 _FEW = 4
+#: Gaps of k pitches with few cores beside them come out short: 18 of 3 pitches on real layouts were read as 2.4 to 3.
+_SHORT = 0.1
+#: A line is not thought to be wholly lost when its neighbours make that less likely than this.
+_UNLIKELY = 0.01
+#: In a grid whose lines are no further apart than this (in pitches), one gap this near a whole number is a lost line.
+_EVEN, _WHOLE = 1.35, 0.12
+#: A line at the border with less than this share of the usual cores may be left out when the user knows of fewer.
+_STRAY = 0.34
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of the grid; None where nothing.
+
+    Attributes
+    ----------
+    rows, columns : int or None
+        How many there are, empty ones included.
+    blocks : int or None
+        How many fields of cores with wider gaps between; 1: every gap is a lost row or column.
+    pitch : float or None
+        Distance of neighbouring cores in pixels.
+    degrees : float or None
+        How far the rows are turned; positive where they run down to the right.
+    """
+
+    rows: int | None = None
+    columns: int | None = None
+    blocks: int | None = None
+    pitch: float | None = None
+    degrees: float | None = None
+
+
+UNTOLD = Told()
 
 
 def _components(count: int, links: tuple[Ints, Ints], flat: Points) -> tuple[Ints, Ints]:
@@ -42,7 +78,9 @@ def _components(count: int, links: tuple[Ints, Ints], flat: Points) -> tuple[Int
     return block, label
 
 
-def label_blocks(flat: Points, links: tuple[Ints, Ints], strength: Points) -> tuple[Ints, Ints, Points, Points]:
+def label_blocks(
+    flat: Points, links: tuple[Ints, Ints], strength: Points, told: Told = UNTOLD
+) -> tuple[Ints, Ints, Points, Points]:
     """Row and column of each point, and where the rows and columns lie.
 
     Parameters
@@ -53,6 +91,8 @@ def label_blocks(flat: Points, links: tuple[Ints, Ints], strength: Points) -> tu
         Pairs of neighbours: one column apart, one row apart.
     strength : ndarray of float, shape (n,)
         Of two points in one place the stronger and nearer stays.
+    told : Told
+        Numbers of rows, columns and blocks are followed as far as the points allow.
 
     Returns
     -------
@@ -81,10 +121,22 @@ def label_blocks(flat: Points, links: tuple[Ints, Ints], strength: Points) -> tu
         else:
             taken.add(cell)
     row, column = np.where(off, -1, row), np.where(off, -1, column)
-    row, column = _trim(row, column, lines[1][1], lines[0][1])
-    row, rows = _number(row, lines[1][1], column)
-    column, columns = _number(column, lines[0][1], row)
-    return row, column, rows, columns
+    return _read(row, column, lines[1][1], lines[0][1], told)
+
+
+def _read(
+    row: Ints, column: Ints, at_rows: Points, at_columns: Points, told: Told
+) -> tuple[Ints, Ints, Points, Points]:
+    """Number rows and columns; control cores at the border count as lines only where the user's numbers want them."""
+    readings = []
+    for start in (_trim(row, column, at_rows, at_columns), (row, column)):
+        r, c = _drop_stray(*start, told.rows)
+        c, r = _drop_stray(c, r, told.columns)
+        r, rows = _number(r, at_rows, c, told.rows, told.blocks)
+        c, columns = _number(c, at_columns, r, told.columns, told.blocks)
+        wrong = (told.rows not in (None, len(rows))) + (told.columns not in (None, len(columns)))
+        readings.append((wrong, (r, c, rows, columns)))
+    return min(readings, key=lambda reading: reading[0])[1]
 
 
 def _lines(value: Points, label: Ints, groups: list[Ints]) -> tuple[Ints, Points]:
@@ -177,7 +229,7 @@ def _trim(row: Ints, column: Ints, rows: Points, columns: Points) -> tuple[Ints,
                     beyond += counts[n]
                     gap = abs(place[used[n + 1]] - place[used[n]])
                     dense = counts[n + 1] > 0.5 * full
-                    lone = max(counts[: n + 1]) == 1 and full >= 5
+                    lone = beyond == 1 and full >= 5
                     if dense and (lone or (beyond <= small and gap > 2.3)):
                         gone = np.isin(index, used[: n + 1])
                         row[gone] = column[gone] = -1
@@ -188,23 +240,68 @@ def _trim(row: Ints, column: Ints, rows: Points, columns: Points) -> tuple[Ints,
     return row, column
 
 
-def _number(line: Ints, place: Points, other: Ints) -> tuple[Ints, Points]:
-    """Number the lines in use from 0; a gap in sparse surroundings holds lines without any core."""
-    used = np.unique(line[line >= 0])
+def _drop_stray(line: Ints, other: Ints, told: int | None) -> tuple[Ints, Ints]:
+    """Take the weakest lines at the border off the grid while there are more than the user knows of."""
+    line, other = line.copy(), other.copy()
+    while told is not None:
+        used, counts = np.unique(line[line >= 0], return_counts=True)
+        if len(used) <= max(1, told):
+            break
+        weakest = 0 if counts[0] < counts[-1] else -1
+        if counts[weakest] > _STRAY * np.median(counts):
+            break
+        gone = line == used[weakest]
+        line[gone] = other[gone] = -1
+    return line, other
+
+
+def _number(line: Ints, place: Points, other: Ints, told: int | None, blocks: int | None) -> tuple[Ints, Points]:
+    """Number the lines in use from 0, with the empty ones between them."""
+    used, counts = np.unique(line[line >= 0], return_counts=True)
     if len(used) == 0:
         return line, np.empty(0)
-    counts = np.array([(line == n).sum() for n in used])
-    span = max(1, len(np.unique(other[other >= 0])))
-    places = [float(place[used[0]])]
-    number = {int(used[0]): 0}
-    for k in range(1, len(used)):
-        gap = float(place[used[k]] - place[used[k - 1]])
-        empty = max(0, round(gap) - 1)
-        full = max(counts[k], counts[k - 1]) / span
-        # how likely all cores of a line are gone, when so many are gone beside it
-        if empty and (1 - full) ** span < 0.01:
-            empty = 0
+    gaps = np.diff(place[used])
+    empty = _empty(gaps, counts, len(np.unique(other[other >= 0])), told, blocks)
+    places, number = [float(place[used[0]])], {int(used[0]): 0}
+    for n, gap, between in zip(used[1:], gaps, empty, strict=True):
         start = places[-1]
-        places.extend(start + gap * (i + 1) / (empty + 1) for i in range(empty + 1))
-        number[int(used[k])] = len(places) - 1
+        places.extend(start + float(gap) * (i + 1) / (between + 1) for i in range(between + 1))
+        number[int(n)] = len(places) - 1
     return np.array([number.get(int(n), -1) for n in line]), np.array(places)
+
+
+def _empty(gaps: Points, counts: Ints, length: int, told: int | None, blocks: int | None) -> list[int]:
+    """How many lines without any core lie in each gap.
+
+    A gap between sparse lines holds those that fit. One between full lines is a gap between sectors: that all cores of
+    a line are gone is unlikely where nearly none are in the lines beside it. But where a grid is even throughout, its
+    only gap is a whole number of pitches, and sectors would be of different size, a line is lost there.
+
+    Parameters
+    ----------
+    gaps : ndarray of float, shape (n - 1,)
+        Between lines in use, in pitches.
+    counts : ndarray of int, shape (n,)
+        Cores on each line.
+    length : int
+        Places on a line.
+    told, blocks : int or None
+        Lines in all, and fields of cores, that the user knows of.
+    """
+    room = np.maximum(0, np.round(gaps + _SHORT).astype(int) - 1)
+    wanted = None if told is None else told - len(counts)
+    if wanted is not None and 0 <= wanted <= room.sum():
+        empty = np.zeros(len(gaps), int)
+        for _ in range(wanted):
+            empty[np.argmax(np.where(empty < room, gaps - empty, -np.inf))] += 1
+        return [int(n) for n in empty]
+    if blocks == 1:
+        return [int(n) for n in room]
+    full = np.maximum(counts[1:], counts[:-1]) / max(1, length)
+    empty = np.where((1 - np.minimum(full, 1)) ** length < _UNLIKELY, 0, room)
+    wide = np.flatnonzero(gaps > _EVEN)
+    if blocks is None and len(wide) == 1:
+        k = int(wide[0])
+        even = abs(gaps[k] - round(float(gaps[k]))) < _WHOLE and k + 1 != len(counts) - k - 1
+        empty[k] = room[k] if even else empty[k]
+    return [int(n) for n in empty]

@@ -84,7 +84,7 @@ class Spots:
     def __init__(self, tissue: Tissue, radius: float) -> None:
         self.tissue = tissue
         self.radius = radius
-        self.response = ring_response(tissue.mask, [radius])[0]
+        self.response = ring_response(tissue.sharp, [radius])[0]
         self._half = int(np.ceil(radius * (_SIZES[-1] * 1.3 + _REACH))) + 1
         side = fft.next_fast_len(3 * self._half, real=True)
         self._kernels = np.stack([disc_kernel(radius * s, (side, side)) for s in _SIZES])
@@ -132,8 +132,8 @@ class Spots:
         """What lies within a disc."""
         h, w = self.response.shape
         r = 0.85 * radius
-        y0, y1 = max(0, int(y - r)), min(h, int(y + r) + 2)
-        x0, x1 = max(0, int(x - r)), min(w, int(x + r) + 2)
+        y0, y1 = max(0, int(y - r)), max(0, min(h, int(y + r) + 2))
+        x0, x1 = max(0, int(x - r)), max(0, min(w, int(x + r) + 2))
         yy, xx = np.ogrid[y0:y1, x0:x1]
         inside = (yy - y) ** 2 + (xx - x) ** 2 <= r * r
         tissue = inside & (self.tissue.mask[y0:y1, x0:x1] > 0.5)

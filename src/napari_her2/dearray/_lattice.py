@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from napari_her2.dearray._blocks import label_blocks
+from napari_her2.dearray._blocks import UNTOLD, Told, label_blocks
 
 __all__ = ["Lattice", "Straight", "fit_lattice"]
 
@@ -24,6 +24,8 @@ Ints = npt.NDArray[np.int64]
 _STIFF = 3.0
 #: A link may miss its step by this share of the pitch.
 _TOLERANCE = 0.33
+#: How near to a told pitch (as a ratio, in its logarithm) and rotation (degrees) steps between neighbours count fully.
+_LIKE_PITCH, _LIKE_TURN = 0.2, 6.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class Lattice:
         Distance of each point from the crossing of its row and column, in pitches; inf off the grid.
     pitch : float
         Smaller of the two steps, in pixels.
+    across, down : ndarray of float, shape (2,)
+        Step (y, x) in pixels from a column to the next and from a row to the next, in the middle of the grid.
+    links : int
+        Pairs of neighbours that stand a step apart.
     """
 
     row: Ints
@@ -83,6 +89,9 @@ class Lattice:
     residual: Points
     straight: Straight
     pitch: float
+    across: Points
+    down: Points
+    links: int
 
     def places(self, points: Points) -> Points:
         """Where every crossing lies in the picture, as its neighbours tell it; shape (rows, columns, 2)."""
@@ -105,7 +114,7 @@ def _terms(p: Points, powers: Ints) -> Points:
     return np.stack([p[:, 0] ** i * p[:, 1] ** j for i, j in powers], axis=1)
 
 
-def fit_lattice(points: Points, strength: Points, radius: float) -> Lattice | None:
+def fit_lattice(points: Points, strength: Points, radius: float, told: Told = UNTOLD) -> Lattice | None:
     """Find the rows and columns of discs.
 
     Parameters
@@ -116,13 +125,15 @@ def fit_lattice(points: Points, strength: Points, radius: float) -> Lattice | No
         How sure each is a core, 0..1.
     radius : float
         Common radius of the discs.
+    told : Told
+        What is known of the grid; followed as far as the points allow.
 
     Returns
     -------
     Lattice or None
         None when no two neighbours tell a direction.
     """
-    basis = _basis(points, strength, radius)
+    basis = _basis(points, strength, radius, told)
     if basis is None:
         return None
     u, v = basis
@@ -139,15 +150,25 @@ def fit_lattice(points: Points, strength: Points, radius: float) -> Lattice | No
             break
         straight = _straighten(points, strength, links, centre, scale, degree, linear)
         links = _links(straight(points))
-    row, column, rows, columns = label_blocks(straight(points), links, strength)
+    row, column, rows, columns = label_blocks(straight(points), links, strength, told)
     flat = straight(points)
     on = row >= 0
     residual = np.full(len(points), np.inf)
     residual[on] = np.hypot(flat[on, 0] - columns[column[on]], flat[on, 1] - rows[row[on]])
-    return Lattice(row, column, rows, columns, residual, straight, pitch)
+    across, down = _steps(straight, points[on].mean(axis=0) if on.any() else centre)
+    return Lattice(row, column, rows, columns, residual, straight, pitch, across, down, sum(len(a) for a in links))
 
 
-def _basis(points: Points, strength: Points, radius: float) -> tuple[Points, Points] | None:
+def _steps(straight: Straight, place: Points) -> tuple[Points, Points]:
+    """Step to the next column and to the next row around a place."""
+    h = 1e-3 * straight.scale
+    here = straight(place)
+    slope = np.stack([straight(place + np.array(d)) - here for d in ([h, 0.0], [0.0, h])])[:, 0] / h
+    across, down = np.linalg.inv(slope)
+    return across, down
+
+
+def _basis(points: Points, strength: Points, radius: float, told: Told) -> tuple[Points, Points] | None:
     """Commonest step to a neighbour along the rows (within 50 degrees of level) and one along the columns."""
     if len(points) < 2:
         return None
@@ -168,6 +189,12 @@ def _basis(points: Points, strength: Points, radius: float) -> tuple[Points, Poi
             for s, n in zip(step, tree.query_ball_point(step, radius), strict=True)
         ]
     )
+    angle = np.degrees(np.arctan2(step[:, 0], step[:, 1]))
+    if told.pitch is not None:
+        votes *= np.exp(-0.5 * (np.log(np.hypot(*step.T) / told.pitch) / _LIKE_PITCH) ** 2)
+    if told.degrees is not None:
+        away = (angle - told.degrees + 45) % 90 - 45  # along rows or columns
+        votes *= np.exp(-0.5 * (away / _LIKE_TURN) ** 2)
 
     def best(chosen: npt.NDArray[np.bool_]) -> Points | None:
         if not chosen.any():
@@ -176,7 +203,6 @@ def _basis(points: Points, strength: Points, radius: float) -> tuple[Points, Poi
         close = np.hypot(*(step - top).T) < 0.5 * radius
         return np.asarray(np.average(step[close], axis=0, weights=weight[close]))
 
-    angle = np.degrees(np.arctan2(step[:, 0], step[:, 1]))
     u = best(np.abs(angle) <= 50)
     v = best(np.abs(angle - 90) <= 50)
     if u is None and v is None:

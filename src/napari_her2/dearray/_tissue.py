@@ -16,6 +16,8 @@ Map = npt.NDArray[np.float32]
 _BLACK = 28
 #: Optical density (sum of channels) at which a pixel is half tissue: this many times the noise, within these bounds.
 _NOISE_FACTOR, _LEAST, _MOST = 4.0, 0.02, 0.05
+#: Near glass (in pixels), what is paler than this share of the densest within two pixels is the blur of an edge.
+_RIM, _EDGE = 3, 0.45
 #: Above this density grain is not asked for; below it, tissue deviates by more than this share of its density.
 _SURE, _GRAIN = 0.04, 0.03
 
@@ -60,6 +62,8 @@ class Tissue:
     ----------
     mask : ndarray of float32, shape (y, x)
         0 glass to 1 tissue, soft in between.
+    sharp : ndarray of float32, shape (y, x)
+        The same without the blur around dense tissue, which fills the gaps between cores that touch.
     density : ndarray of float32, shape (y, x)
         Optical density ``-log10(I / white)`` summed over the channels, background taken off, lightly blurred.
     grain : ndarray of float32, shape (y, x)
@@ -69,13 +73,15 @@ class Tissue:
     """
 
     mask: Map
+    sharp: Map
     density: Map
     grain: Map
     usual_grain: float
 
     def without(self, area: npt.NDArray[np.bool_]) -> Tissue:
         """The same with an area called glass."""
-        return replace(self, mask=np.where(area, np.float32(0), self.mask))
+        glass = np.float32(0)
+        return replace(self, mask=np.where(area, glass, self.mask), sharp=np.where(area, glass, self.sharp))
 
     def reduced(self, factor: int) -> Tissue:
         """The same, each pixel the mean of a square of `factor` pixels."""
@@ -88,7 +94,7 @@ class Tissue:
 
         if factor == 1:
             return self
-        return Tissue(mean(self.mask), mean(self.density), mean(self.grain), self.usual_grain)
+        return Tissue(mean(self.mask), mean(self.sharp), mean(self.density), mean(self.grain), self.usual_grain)
 
 
 def find_tissue(picture: npt.NDArray[np.uint8]) -> Tissue:
@@ -117,11 +123,18 @@ def find_tissue(picture: npt.NDArray[np.uint8]) -> Tissue:
     dark = grain[(mask > 0.9) & (density > _SURE)][::7]
     usual = float(np.median(dark)) if dark.size > 50 else 0.0
     if usual < 3 * _GRAIN:
-        return Tissue(mask, density, grain, 0.0)
+        return Tissue(mask, _sharp(mask, density), density, grain, 0.0)
     # pale and smooth is a stain, a wet spot or an emptied punch; tissue deviates by a tenth of its density and more
     pale = np.clip((2 * _SURE - density) / _SURE, 0, 1)
     mask *= 1 - pale * np.clip(2 - grain / np.float32(_GRAIN), 0, 1)
-    return Tissue(mask, density, grain, usual)
+    return Tissue(mask, _sharp(mask, density), density, grain, usual)
+
+
+def _sharp(mask: Map, density: Map) -> Map:
+    """The mask cut back to where the density falls to about half of that inside."""
+    inside = ndimage.minimum_filter(mask, 2 * _RIM + 1) > 0.5
+    own = density / np.maximum(_EDGE * ndimage.maximum_filter(density, 5), np.float32(1e-6))
+    return np.where(inside, mask, mask * np.clip(2 * own - 1.5, 0, 1))
 
 
 def border_pieces(area: npt.NDArray[np.bool_], length: float) -> npt.NDArray[np.bool_]:
