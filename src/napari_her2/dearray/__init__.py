@@ -14,6 +14,7 @@ import numpy as np
 from napari_her2.cores import CoreGrid, core_name
 from napari_her2.dearray._discs import common_radius, disc_worth, pick
 from napari_her2.dearray._fit import Spot, Spots, is_core
+from napari_her2.dearray._outline import with_outlines
 from napari_her2.dearray._params import DearrayParams
 from napari_her2.dearray._positions import positions
 from napari_her2.dearray._section import in_lines, look_like_cores
@@ -93,7 +94,7 @@ def find_cores(slide: Slide, params: DearrayParams = _NOTHING_KNOWN) -> CoreGrid
     for position in lone:
         name = next(name for n in itertools.count(1) if (name := f"X-{n}") not in cores)  # there may be a row X
         cores[name] = position.core(name, -1, -1, downsample)
-    grid = CoreGrid(tuple(cores.values()))
+    grid = with_outlines(tissue, CoreGrid(tuple(cores.values())), downsample)
     warn_of_grid(slide, grid, lattice, told, downsample)
     return grid
 

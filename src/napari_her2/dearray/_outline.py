@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,19 +11,18 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
+from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.dearray._discs import Map, Points
 from napari_her2.dearray._fit import Spot
 from napari_her2.dearray._tissue import Tissue
 
-__all__ = ["Outline", "outlines"]
+__all__ = ["Outline", "outlines", "with_outlines"]
 
 Outline = tuple[tuple[float, float], ...]
 Mask = npt.NDArray[np.bool_]
 
 #: Tissue further than this from the centre, in radii, is not the core's.
 _REACH = 1.25
-#: The edge of tissue lies where its density falls to this share of the densest within so many pixels.
-_EDGE, _NEAR = 0.45, 5
 #: Beyond the nominal disc, tissue has at least this share of the core's middle density, ...
 _OWN = 0.35
 #: ... and is no whisker: it covers so much of the square around it, whose half side is this many radii.
@@ -69,6 +69,15 @@ def outlines(tissue: Tissue, spots: Sequence[Spot], downsample: float) -> list[O
     return found
 
 
+def with_outlines(tissue: Tissue, grid: CoreGrid, downsample: float) -> CoreGrid:
+    """The grid with the outline of each core that is not missing; `tissue` and `downsample` as in `outlines`."""
+    there = [c for c in grid if c.state is not CoreState.MISSING]
+    # of a disc only its place and size are asked for
+    spots = [Spot(c.y / downsample - 0.5, c.x / downsample - 0.5, c.diameter / 2 / downsample, 1, 1, 1) for c in there]
+    found = {c.name: line for c, line in zip(there, outlines(tissue, spots, downsample), strict=True)}
+    return CoreGrid(tuple(replace(c, outline=found.get(c.name, ())) for c in grid))
+
+
 def _own_tissue(tissue: Tissue, spot: Spot, others: Points, radii: Points) -> tuple[Mask, Points]:
     """Tissue that is the core's own, glass around it, and the (y, x) of the window's first pixel on the map."""
     r = _REACH * spot.radius
@@ -81,8 +90,7 @@ def _own_tissue(tissue: Tissue, spot: Spot, others: Points, radii: Points) -> tu
     density = tissue.density[y0:y1, x0:x1]
     if density.size == 0:
         return window, origin
-    # the map calls tissue what is hardly darker than glass: around dense cores that is their blur, too
-    own = (tissue.mask[y0:y1, x0:x1] > 0.5) & (density > _EDGE * ndimage.maximum_filter(density, _NEAR))
+    own = tissue.sharp[y0:y1, x0:x1] > 0.5
     yy, xx = np.ogrid[y0:y1, x0:x1]
     power = (yy - spot.y) ** 2 + (xx - spot.x) ** 2 - spot.radius**2
     own &= power <= r * r - spot.radius**2

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from napari_her2.cores import Core, CoreGrid, CoreState
-from napari_her2.dearray._align import Affine, Ints, Points, assign, bend, settle, spacing
+from napari_her2.dearray._align import Affine, Ints, Points, assign, bend, settle, spacing, worth
 from napari_her2.dearray._lattice import fit_lattice
 from napari_her2.dearray.snap import Seen, lay, look
 from napari_her2.errors import CoresError
@@ -21,7 +22,11 @@ _CLEAR, _LEAST_OFF = 0.45, 0.6
 #: A section is not stretched more than this in one direction, nor are its cores so much larger than the scale says.
 _STRETCH, _GROWN = 1.3, 1.7
 #: Places of the whole grid that are tried for each direction, and how many are looked at closely.
-_PLACES, _CLOSELY = 4, 10
+_PLACES, _CLOSELY = 5, 10
+#: So many discs tell the directions of rows and columns.
+_ENOUGH = 200
+#: Cells in which shifts are counted, and how far the cores of one shift lie apart, both in pitches.
+_CELL, _LOOSE = 0.1, 0.12
 #: Log odds of a core with tissue, and of one without, to show on the next section; of a disc where no core was.
 _KEPT, _BACK, _NEW = (np.log(0.92), np.log(0.08)), (np.log(0.12), np.log(0.88)), np.log(0.05)
 #: Centres are this exact, in pitches; and a log odds that leaves no doubt.
@@ -105,7 +110,8 @@ def reuse_grid(slide: Slide, grid: CoreGrid) -> Reuse:
         raise _too_badly(slide, 0, len(grid.scorable))
     fit, others = _choose(fits)
     laid = lay(seen, CoreGrid(tuple(replace(c, reader_score="", note="") for c in grid)), fit.places)
-    matched, of = sum(c.name in laid.scorable for c in grid.scorable), len(grid.scorable)
+    had, has = ({c.name for c in g.scorable} for g in (grid, laid))
+    matched, of = len(had & has), len(had)
     if matched < max(_LEAST_COUNT, _LEAST_SHARE * of):
         raise _too_badly(slide, matched, of)
     extra = _unmatched(seen, laid)
@@ -131,20 +137,27 @@ def _too_badly(slide: Slide, matched: int, of: int) -> CoresError:
 def _fits(discs: Points, strength: Points, radius: float, old: Points, grid: CoreGrid) -> list[_Fit]:
     """Ways to lay the grid onto the discs, the likeliest first."""
     size = float(np.median([c.diameter for c in grid])) / 2
-    here, there = _old_frame(grid, old), _new_frame(discs, strength, radius)
+    here, there = _frame_of(grid, old, size), _frame(discs, strength, radius)
     seen = np.array([c.state is not CoreState.MISSING for c in grid])
-    tried: list[tuple[float, Affine]] = []
+    tried: list[tuple[float, Points, bool]] = []
     for turn in _TURNS:
         linear = there @ turn @ np.linalg.inv(here)
         wide, narrow = np.linalg.svd(linear, compute_uv=False)
         if wide > _STRETCH * narrow or not 1 / _GROWN < np.sqrt(wide * narrow) * size / radius < _GROWN:
             continue
-        for worth, shift in _shifts(old[seen] @ linear.T, discs, strength, spacing(discs, 3 * radius)):
-            tried.append((worth, Affine(linear, shift)))
+        for shift in _shifts(old[seen] @ linear.T, discs, strength, spacing(discs, 3 * radius)):
+            places = Affine(linear, shift)(old)
+            pitch = spacing(places, 2.5 * radius)
+            places = settle(places, discs, strength, pitch)
+            tried.append((worth(places[seen], discs, strength, pitch[seen]), places, bool(np.linalg.det(linear) < 0)))
     tried.sort(key=lambda t: -t[0])
     fits: list[_Fit] = []
-    for _, way in tried[:_CLOSELY]:
-        fit = _laid_out(way, old, discs, strength, radius, grid)
+    starts: list[Points] = []
+    for _, places, flipped in tried:
+        if len(starts) == _CLOSELY or any(np.hypot(*(places - p).T).mean() < 0.5 * radius for p in starts):
+            continue
+        starts.append(places)
+        fit = _laid_out(places, flipped, old, discs, strength, radius, grid)
         if not any(_same(fit, other) for other in fits):
             fits.append(fit)
     return sorted(fits, key=lambda f: -f.odds)
@@ -160,66 +173,58 @@ def _same(one: _Fit, other: _Fit) -> bool:
     return bool(np.mean((one.disc == other.disc)[found]) > 0.9) if found.any() else True
 
 
-def _old_frame(grid: CoreGrid, old: Points) -> Points:
+def _frame_of(grid: CoreGrid, old: Points, radius: float) -> Points:
     """Usual step from column to column and from row to row of a grid, (y, x) as columns of a matrix."""
-    at = {(c.block, c.row, c.column): p for c, p in zip(grid, old, strict=True) if c.row >= 0}
+    return _steps({(c.block, c.row, c.column): p for c, p in zip(grid, old, strict=True) if c.row >= 0}, radius)
+
+
+def _frame(discs: Points, strength: Points, radius: float) -> Points:
+    """The same of discs whose rows and columns nobody knows yet, but for quarter turns and mirroring."""
+    # the middle of a large array is enough, and quicker
+    middle = np.argsort(np.hypot(*(discs - np.median(discs, axis=0)).T))[:_ENOUGH]
+    discs = discs[middle]
+    lattice = fit_lattice(discs, strength[middle], radius)
+    if lattice is None:
+        return _steps({}, radius)
+    cells = zip(lattice.row.tolist(), lattice.column.tolist(), discs, strict=True)
+    return _steps({("", row, column): p for row, column, p in cells if row >= 0}, radius)
+
+
+def _steps(at: dict[tuple[str, int, int], Points], radius: float) -> Points:
+    """Usual step between neighbours; one that is not known is a quarter turn of the other."""
     along = [at[b, r, c + 1] - p for (b, r, c), p in at.items() if (b, r, c + 1) in at]
     down = [at[b, r + 1, c] - p for (b, r, c), p in at.items() if (b, r + 1, c) in at]
-    u = np.median(along, axis=0) if along else None
     v = np.median(down, axis=0) if down else None
-    return _both(u, v, 1.25 * float(np.median([c.diameter for c in grid])))
-
-
-def _new_frame(discs: Points, strength: Points, radius: float) -> Points:
-    """The same of discs whose rows and columns nobody knows yet, but for quarter turns and mirroring."""
-    lattice = fit_lattice(discs, strength, radius)
-    if lattice is None:
-        return _both(None, None, 2.5 * radius)
-    flat = lattice.straight(discs)
-    middle = discs.mean(axis=0)
-    local = lattice.straight(middle + lattice.pitch * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
-    # the map at the middle, for directions in which there are too few points to tell
-    calm = np.linalg.inv((local[1:] - local[0]).T / lattice.pitch)
-    a, b = flat - flat.mean(axis=0), discs - middle
-    hold = 0.01 * np.eye(2) * len(discs)
-    return np.asarray(np.linalg.solve(a.T @ a + hold, a.T @ b + hold @ calm.T).T)
-
-
-def _both(u: Points | None, v: Points | None, length: float) -> Points:
-    """Matrix of two steps; one that is not known is a quarter turn of the other, or points along its axis."""
-    if u is None:
-        u = np.array([0.0, length]) if v is None else np.array([-v[1], v[0]])
+    u = np.median(along, axis=0) if along else np.array([0.0, 2.5 * radius]) if v is None else np.array([-v[1], v[0]])
     return np.stack([u, np.array([u[1], -u[0]]) if v is None else v], axis=1)
 
 
-def _shifts(places: Points, discs: Points, strength: Points, pitch: Points) -> list[tuple[float, Points]]:
-    """Shifts that bring most places near a disc, the best first, with what they are worth."""
+def _shifts(places: Points, discs: Points, strength: Points, pitch: Points) -> list[Points]:
+    """Shifts that bring most places near a disc, the best first."""
     step = float(np.median(pitch))
     shift = (discs[None] - places[:, None]).reshape(-1, 2)
     weight = np.tile(strength, len(places))
-    # votes in cells of a quarter pitch, each smoothed over its neighbours
-    cell = np.floor((shift - shift.min(axis=0)) / (0.25 * step)).astype(int) + 1
-    height, width = cell.max(axis=0) + 2
+    cell = np.floor((shift - shift.min(axis=0)) / (_CELL * step)).astype(int)
+    height, width = cell.max(axis=0) + 1
     votes = np.bincount(cell[:, 0] * width + cell[:, 1], weight, height * width).reshape(height, width)
-    for axis in (0, 1):
-        votes = votes + 0.5 * (np.roll(votes, 1, axis) + np.roll(votes, -1, axis))
-    found = []
+    votes = ndimage.gaussian_filter(votes, _LOOSE / _CELL, mode="constant")
+    found, apart = [], round(0.4 / _CELL)
     for _ in range(_PLACES):
         top = np.array(np.unravel_index(int(np.argmax(votes)), votes.shape))
-        near = np.abs(cell - top).max(axis=1) <= 1
+        near = np.abs(cell - top).max(axis=1) <= 2 * _LOOSE / _CELL
         if not near.any():
             break
-        found.append((float(votes[tuple(top)]), np.average(shift[near], axis=0, weights=weight[near])))
-        low, high = np.maximum(top - 2, 0), top + 3
+        found.append(np.average(shift[near], axis=0, weights=weight[near]))
+        low, high = np.maximum(top - apart, 0), top + apart + 1
         votes[low[0] : high[0], low[1] : high[1]] = 0
     return found
 
 
-def _laid_out(way: Affine, old: Points, discs: Points, strength: Points, radius: float, grid: CoreGrid) -> _Fit:
-    """Bring a rough way to lay the grid to its end, and say how likely it is."""
-    places = way(old)
-    pitch = spacing(places, 2.5 * radius)
-    places = bend(settle(places, discs, strength, pitch), discs, strength, pitch)
+def _laid_out(
+    places: Points, flipped: bool, old: Points, discs: Points, strength: Points, radius: float, grid: CoreGrid
+) -> _Fit:
+    """Bring a way to lay the grid to its end, and say how likely it is."""
+    places = bend(places, discs, strength, spacing(places, 2.5 * radius))
     pitch = spacing(places, 2.5 * radius)
     own, to = assign(places, discs, strength, pitch)
     disc, away = np.full(len(places), -1), np.full(len(places), np.nan)
@@ -229,7 +234,6 @@ def _laid_out(way: Affine, old: Points, discs: Points, strength: Points, radius:
         if core.state is not CoreState.EXCLUDED:
             odds += (_KEPT if core.state is CoreState.TISSUE else _BACK)[0 if there else 1]
     # turn and scale in one complex number; x runs to the right and y down, so that positive is clockwise
-    flipped = bool(np.linalg.det(way.linear) < 0)
     before, after = ((p - p.mean(axis=0)) @ [1j, 1] for p in (old * [1, -1 if flipped else 1], places))
     turn = complex(np.vdot(before, after)) / max(float(np.vdot(before, before).real), 1e-9)
     return _Fit(places, disc, away, float(odds), float(np.degrees(np.angle(turn))), flipped, abs(turn))

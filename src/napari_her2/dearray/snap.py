@@ -8,12 +8,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from napari_her2.cores import Core, CoreGrid, CoreState
-from napari_her2.dearray import Position, _missing, _tissue
 from napari_her2.dearray._align import Ints, Points, assign, bend, settle, spacing, worth
 from napari_her2.dearray._discs import common_radius, disc_worth, pick, vertex
 from napari_her2.dearray._fit import Spot, Spots, is_core
 from napari_her2.dearray._lattice import fit_lattice
-from napari_her2.dearray._outline import Mask, outlines
+from napari_her2.dearray._outline import Mask, with_outlines
+from napari_her2.dearray._positions import Position, missing_position, tissue_position
 from napari_her2.dearray._tissue import Tissue, border_pieces, find_tissue
 from napari_her2.errors import CoresError
 from napari_her2.slide import Slide
@@ -108,7 +108,7 @@ def look(slide: Slide, diameter: float | None = None, pitch: float = np.inf) -> 
     if float(tissue.mask.mean()) < 1e-4:
         raise CoresError(f"{slide.name} looks empty: nothing on it is darker than its glass.")
     if diameter is None:
-        radius = common_radius(tissue.mask)
+        radius = common_radius(tissue.sharp)
     else:
         radius = _near_radius(tissue, diameter / 2 / downsample, pitch / downsample)
     if radius == 0:
@@ -147,30 +147,14 @@ def lay(seen: Seen, grid: CoreGrid, places: Points) -> CoreGrid:
     found = []
     for n, (y, x) in enumerate(places):
         if n in spots:
-            found.append(_tissue(spots[n], spots[n].distance(places[n]) / pitch[n]))
+            found.append(tissue_position(spots[n], spots[n].distance(places[n]) / pitch[n]))
         else:
-            found.append(_missing(_glass(seen, float(y), float(x), usual)))
-    with_tissue = [n for n, p in enumerate(found) if p.state is CoreState.TISSUE]
-    lines = dict(
-        zip(with_tissue, outlines(seen.tissue, [found[n].spot for n in with_tissue], seen.downsample), strict=True)
-    )
-    return CoreGrid(
-        tuple(
-            _laid(core, position, lines.get(n, ()), seen.downsample)
-            for n, (core, position) in enumerate(zip(grid, found, strict=True))
-        )
-    )
+            found.append(missing_position(seen.finder.measure(float(y), float(x), usual, 0.0)))
+    cores = tuple(_laid(c, p, seen.downsample) for c, p in zip(grid, found, strict=True))
+    return with_outlines(seen.tissue, CoreGrid(cores), seen.downsample)
 
 
-def _glass(seen: Seen, y: float, x: float, radius: float) -> Spot:
-    """What lies at a place without a core; the place may be beyond the slide."""
-    h, w = seen.tissue.mask.shape
-    if -radius < y < h + radius and -radius < x < w + radius:
-        return seen.finder.measure(y, x, radius, 0.0)
-    return Spot(y, x, radius, 0.0, 0.0, 1.0)
-
-
-def _laid(core: Core, position: Position, outline: tuple[tuple[float, float], ...], downsample: float) -> Core:
+def _laid(core: Core, position: Position, downsample: float) -> Core:
     spot = position.spot
     return replace(
         core,
@@ -181,7 +165,6 @@ def _laid(core: Core, position: Position, outline: tuple[tuple[float, float], ..
         found_confidence=round(position.confidence, 3),
         reason=position.reason,
         tissue_fraction=round(spot.fill, 3),
-        outline=outline,
     )
 
 
@@ -193,7 +176,7 @@ def _near_radius(tissue: Tissue, told: float, pitch: float) -> float:
     sizes = sizes[(sizes < 0.55 * pitch) & (sizes > 2) & (sizes < 0.5 * max(tissue.mask.shape))]
     if len(sizes) == 0:
         return told
-    worth = disc_worth(small.mask, sizes / scale)[0] * np.exp(-(_TRUST * np.log(sizes / told) ** 2))
+    worth = disc_worth(small.sharp, sizes / scale)[0] * np.exp(-(_TRUST * np.log(sizes / told) ** 2))
     best = int(np.argmax(worth))
     if worth[best] == 0:
         return told
