@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import polygon2mask
+from test_snap import places_of, slide_of
 
+from napari_her2.dearray import find_cores
 from napari_her2.dearray._fit import Spot
 from napari_her2.dearray._outline import Outline, outlines
 from napari_her2.dearray._tissue import find_tissue
@@ -131,3 +133,14 @@ def test_at_the_border_of_the_slide() -> None:
 def test_glass_has_no_outline() -> None:
     assert drawn(disc(70, 70, 15), [(70, 70, 15), (20, 20, 10)])[1] == ()
     assert drawn(disc(70, 70, 15), []) == []
+
+
+def test_found_cores_have_their_outline_and_missing_ones_have_none() -> None:
+    places = places_of(4, 5)
+    gone = (1, 2)
+    grid = find_cores(slide_of([places[n] for n in np.ndindex(4, 5) if n != gone], factor=3))
+    assert [c.outline == () for c in grid] == [(c.row, c.column) == gone for c in grid]
+    for core in grid.scorable:
+        assert np.mean(core.outline, axis=0) == pytest.approx(3 * (places[core.row, core.column] + 0.5), abs=3)
+        reach = np.hypot(*(np.array(core.outline) - (core.y, core.x)).T)
+        assert reach == pytest.approx(np.full(len(reach), 39), rel=0.12)
