@@ -176,8 +176,13 @@ class CoreGrid:
         for core in self.cores:
             near = min(other.cores, key=lambda c: (c.y - core.y) ** 2 + (c.x - core.x) ** 2, default=None)
             if near is not None and (near.y - core.y) ** 2 + (near.x - core.x) ** 2 < (core.diameter / 4) ** 2:
-                known = {"patient_id": near.patient_id, "reader_score": near.reader_score, "note": near.note}
-                state = near.state if near.state is CoreState.EXCLUDED else core.state
-                core = replace(core, **known, extra=near.extra, state=state)
+                core = replace(
+                    core,
+                    patient_id=near.patient_id,
+                    reader_score=near.reader_score,
+                    note=near.note,
+                    extra=near.extra,
+                    state=near.state if near.state is CoreState.EXCLUDED else core.state,
+                )
             cores.append(core)
         return CoreGrid(tuple(cores))

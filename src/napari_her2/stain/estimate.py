@@ -127,7 +127,8 @@ def _from_density(density: FloatArray, white: FloatArray) -> Stains:
         warnings.append("DAB is scarce on this slide: its colour is near QuPath's default, not measured.")
     if angle(blue, brown) < 25:
         warnings.append("Haematoxylin and DAB look much alike on this slide: unmixing will be noisy.")
-    return Stains(as_vector(white), as_vector(blue), as_vector(brown), blue_sure, brown_sure, tuple(warnings), "estimated")
+    glass = as_vector(np.asarray(white, np.float64))
+    return Stains(glass, as_vector(blue), as_vector(brown), blue_sure, brown_sure, tuple(warnings), "estimated")
 
 
 def _unmix(density: FloatArray, blue: FloatArray, brown: FloatArray) -> tuple[FloatArray, FloatArray]:
