@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
-import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_her2.sample import sample_slide
@@ -86,12 +85,12 @@ def main(slide: Path, folder: Path) -> None:
 
 
 def grid_page(viewer: napari.Viewer, widget: HER2Widget, shoot: Callable[..., None], folder: Path) -> None:
-    """The grid: doubtful cores with outlines, a TMA map before it is applied, and a grid drawn by hand."""
+    """The grid: its cores with outlines, and a TMA map before it is applied."""
     session, page = widget.session, widget.grid_page
     widget.show_grid(True)
     page.check.outlines.setChecked(True)
     widget.editor.next_doubtful()
-    shoot("grid_doubtful.png")
+    shoot("grid.png")
     page.check.outlines.setChecked(False)
     names = [core.name for core in session.grid()]
     rows = [f"{name},P{i // 3 + 1},{'pos' if i % 4 else 'neg'}" for i, name in enumerate(names) if i % 9]
@@ -101,15 +100,6 @@ def grid_page(viewer: napari.Viewer, widget: HER2Widget, shoot: Callable[..., No
     settle()
     dialog.grab().save(str(folder / "grid_map.png"))
     dialog.reject()
-    page.bring.draw.click()
-    places = {(core.row, core.column): (core.y, core.x) for core in session.grid() if core.row >= 0}
-    rows_, columns = (max(cell[axis] for cell in places) for axis in (0, 1))
-    page.draw.rows.setValue(rows_ + 1)
-    page.draw.columns.setValue(columns + 1)
-    corners = [places[0, 0], places[0, columns], places[rows_, columns], places[rows_, 0]]
-    page.draw.drawing.frame.add_polygons(np.array(corners) + np.array([25, 40]))
-    shoot("grid_draw.png")
-    page.draw.cancel.click()
 
 
 if __name__ == "__main__":
