@@ -26,7 +26,7 @@ class CheckBox(Card):
         self.list.setHeaderLabels(["Core", "Sure", "Why it should be looked at"])
         self.list.setRootIsDecorated(False)
         self.list.setUniformRowHeights(True)
-        self.list.setMinimumHeight(150)
+        self.list.setMinimumHeight(110)
         header = self.list.header()
         header.setMinimumSectionSize(30)
         for column in (0, 1):
