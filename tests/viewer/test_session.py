@@ -364,3 +364,13 @@ def test_cores_opened_before_their_slide_are_taken_up_when_it_comes(session, vie
     assert [core.name for core in session.grid()] == [core.name for core in grid_of_discs]
     there = session.cores_layer.data_to_world((80, 80))
     assert np.allclose(there, again.data_to_world((80, 80)))
+
+
+def test_cores_are_written_in_reading_order_whatever_the_order_of_the_shapes(found, qtbot, tmp_path):
+    found.cores_layer.remove([1])
+    found.cores_layer.add_ellipses(np.array([[30, 150], [30, 250], [130, 250], [130, 150]]))
+    qtbot.waitUntil(lambda: len(found.grid()) == 8)
+    assert found.grid().cores[-1].name == "A-2"
+    found.export(tmp_path)
+    wait(found, qtbot)
+    assert [core.name for core in read_cores(tmp_path / "tma.cores.csv")] == [*TOP, "B-1", "B-2", "B-3", "B-4"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_her2.grid_edit._names import Axis
+from napari_her2.grid_edit._names import Axis, reading_order
 from napari_her2.grid_edit._places import complete, expected_places
 from napari_her2.grid_edit.add import add_core, place_core
 from napari_her2.grid_edit.draw import draw_grid
@@ -20,6 +20,7 @@ __all__ = [
     "expected_places",
     "insert_line",
     "place_core",
+    "reading_order",
     "rename",
     "rename_line",
     "renumber",

@@ -11,7 +11,7 @@ from napari_her2.cores import Core, CoreGrid
 from napari_her2.errors import CoresError
 from napari_her2.naming import Naming, naming_of
 
-__all__ = ["Axis", "in_order", "named", "namings_of", "newcomer", "off_name", "on_grid", "unnamed"]
+__all__ = ["Axis", "in_order", "named", "namings_of", "newcomer", "off_name", "on_grid", "reading_order", "unnamed"]
 
 Axis = Literal["row", "column"]
 
@@ -89,3 +89,9 @@ def in_order(cores: Iterable[Core], blocks: Iterable[str] = ()) -> tuple[Core, .
         return (order[core.block], core.row, core.column) if on else (len(order), 0, 0)
 
     return tuple(sorted(cores, key=place))
+
+
+def reading_order(grid: CoreGrid) -> CoreGrid:
+    """The same cores as a person reads them: block by block (2 before 10), row by row, those off the grid last."""
+    blocks = sorted({core.block for core in on_grid(grid)}, key=lambda block: (len(block), block))
+    return CoreGrid(in_order(grid, blocks))

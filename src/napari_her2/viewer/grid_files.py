@@ -13,6 +13,7 @@ from napari_her2.export.csv import write_csv
 from napari_her2.export.geojson import write_geojson
 from napari_her2.export.qptma import write_qptma
 from napari_her2.files import writing
+from napari_her2.grid_edit import reading_order
 from napari_her2.slide import Slide
 from napari_her2.table import cores_table
 from napari_her2.viewer.cores_layer import grid_of_layer
@@ -42,8 +43,8 @@ def write_cores_file(path: Path, layer: Shapes, slide: Slide) -> str:
 
 def writer_of_cores(path: Path, layer: Shapes, slide: Slide) -> Callable[[], str]:
     """The same in two parts: what is called here reads the layer, what it returns writes and may run in a thread."""
-    grid = grid_of_layer(layer)
-    scores = scores_of_layer(layer, grid)
+    scores = scores_of_layer(layer)
+    grid = reading_order(grid_of_layer(layer))
 
     def write() -> str:
         left_out: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from psygnal import Signal
 from napari_her2.cores import CoreGrid
 from napari_her2.dearray import DearrayParams
 from napari_her2.errors import HER2Error
+from napari_her2.grid_edit import reading_order
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
@@ -187,7 +188,7 @@ class Session:
                 heatmap.image = heatmap.image.copy()  # the run that goes on may draw while this is written
             known = self.cores_layer.metadata.get(KEY, {})
             provenance = {"seed": 0, "parameters": known.get("scored_with") or {}, "device": self.device}
-            run = Run(self.slide, self.grid(), self.scores(), known.get("model"), heatmap, provenance)
+            run = Run(self.slide, reading_order(self.grid()), self.scores(), known.get("model"), heatmap, provenance)
         except HER2Error as error:
             self.said.emit(str(error), True)
             return
