@@ -18,7 +18,7 @@ from napari_her2.dearray._outline import with_outlines
 from napari_her2.dearray._params import DearrayParams
 from napari_her2.dearray._positions import positions
 from napari_her2.dearray._section import in_lines, look_like_cores
-from napari_her2.dearray._tissue import Tissue, border_pieces, find_tissue
+from napari_her2.dearray._tissue import Tissue, find_tissue, without_frame
 from napari_her2.dearray._told import disagree, length, told_lattice, warn_of_grid
 from napari_her2.errors import CoresError
 from napari_her2.slide import Slide
@@ -29,8 +29,6 @@ __all__ = ["DearrayParams", "find_cores"]
 _SIDE = 1536
 #: The overview is reduced until a core is about this many pixels in radius.
 _RADIUS = 14
-#: Denser than this along the border of the picture is the edge of the slide or its holder, not tissue.
-_EDGE_DENSITY = 0.06
 #: Least ring response of a disc that may be a core, that tells where rows and columns are, and that stands off them.
 _LEAST, _LEAST_GRID, _LEAST_OFF = 0.3, 0.45, 0.6
 #: A given diameter is taken when it is this close to the slide's own, or explains this share of what that does.
@@ -74,11 +72,9 @@ def find_cores(slide: Slide, params: DearrayParams = _NOTHING_KNOWN) -> CoreGrid
     picture, downsample = slide.overview(_SIDE)
     tissue = find_tissue(picture)
     radius = _radius(slide, tissue, downsample, given)
-    frame = border_pieces(tissue.density > _EDGE_DENSITY, 3 * radius)
-    if frame.any():
-        tissue = tissue.without(frame)
     factor = max(1, int(radius / _RADIUS))
     tissue, radius, downsample = tissue.reduced(factor), radius / factor, downsample * factor
+    tissue = without_frame(tissue, radius)
     finder, spots = _spots(tissue, radius)
     clear = [s for s in spots if s.response > _LEAST_GRID]
     if not look_like_cores(tissue, clear) or (given is None and _too_large(slide, radius * downsample)):

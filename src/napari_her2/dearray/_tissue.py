@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["Tissue", "border_pieces", "find_tissue", "white_point"]
+__all__ = ["Tissue", "border_pieces", "find_tissue", "white_point", "without_frame"]
 
 Map = npt.NDArray[np.float32]
 
@@ -18,6 +18,10 @@ _BLACK = 28
 _NOISE_FACTOR, _LEAST, _MOST = 4.0, 0.02, 0.05
 #: Near glass (in pixels), what is paler than this share of the densest within two pixels is the blur of an edge.
 _RIM, _EDGE = 3, 0.45
+#: Denser than this along the border of the picture is the edge of the slide, its holder or its label, not tissue, ...
+_FRAME = 0.06
+#: ... for so far from the border, and further in where it is wider than any core; both in radii of a core.
+_DEPTH, _WIDE = 2.0, 1.3
 #: Above this density grain is not asked for; below it, tissue deviates by more than this share of its density.
 _SURE, _GRAIN = 0.04, 0.03
 
@@ -151,6 +155,31 @@ def border_pieces(area: npt.NDArray[np.bool_], length: float) -> npt.NDArray[np.
     if far.any():
         out = ndimage.binary_dilation(far[labels], iterations=2)
     return out
+
+
+def without_frame(tissue: Tissue, radius: float) -> Tissue:
+    """The same with the edge of the slide, its holder and its label called glass.
+
+    What else hangs together with them, as cores may by the stroke of a pen, is left.
+
+    Parameters
+    ----------
+    tissue : Tissue
+    radius : float
+        Common radius of the cores in pixels of the map.
+    """
+    frame = border_pieces(tissue.density > _FRAME, 3 * radius)
+    if not frame.any():
+        return tissue
+    reach = int(np.ceil(_WIDE * radius)) + 1
+    padded = np.pad(frame, reach, mode="edge")
+    wide = ndimage.distance_transform_edt(padded) > _WIDE * radius
+    if wide.any():
+        wide = ndimage.distance_transform_edt(~wide) <= _WIDE * radius + 2
+    depth = int(_DEPTH * radius)
+    inner = np.zeros(frame.shape, bool)
+    inner[depth:-depth, depth:-depth] = True
+    return tissue.without(frame & (wide[reach:-reach, reach:-reach] | ~inner))
 
 
 def _background(density: Map) -> Map:
