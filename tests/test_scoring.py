@@ -11,7 +11,7 @@ from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.errors import PixelSizeError
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.scores import SCORES
-from napari_her2.scoring import place_weights, score_cores, score_probabilities
+from napari_her2.scoring import place_grades, place_weights, score_cores, score_probabilities
 from napari_her2.slide import Slide
 
 
@@ -120,9 +120,23 @@ def test_weights_sum_to_one(places: list[tuple[float, float, int]]):
     assert (weight >= 0).all()
 
 
-def test_emphasis_follows_the_strongest_tenth():
-    grade = np.array([3.0] * 10 + [0.0] * 90)
+@pytest.mark.parametrize(("strong", "low", "high"), [(2, 0.0, 0.1), (20, 2.6, 3.0), (100, 2.99, 3.01)])
+def test_the_value_is_the_grade_of_the_strongest_tenth(strong: int, low: float, high: float):
+    grade = np.array([3.0] * strong + [0.0] * (100 - strong))
     level, tumour = np.zeros(100, int), np.ones(100)
-    values = [float(place_weights(grade, tumour, level, Calibration(emphasis=e)) @ grade) for e in (0.0, 1.0, 2.0)]
-    assert values[0] == pytest.approx(0.3)
-    assert values[0] < values[1] < values[2]
+    assert low <= place_weights(grade, tumour, level, Calibration(width=0.3)) @ grade <= high
+
+
+def test_the_strongest_tenth_is_of_the_tumour_not_of_the_tissue():
+    grade = np.array([3.0] * 20 + [0.0] * 980)
+    tumour = np.array([1.0] * 100 + [0.0] * 900)
+    assert place_weights(grade, tumour, np.zeros(1000, int), Calibration()) @ grade > 2.5
+
+
+def test_a_place_with_hardly_any_tumour_has_hardly_a_grade():
+    shares = np.zeros((1, 5, 1, 3), np.float32)
+    shares[0, :, 0] = np.array([[0, 0, 0, 0, 1], [0.5, 0, 0, 0, 0.5], [0.99, 0, 0, 0, 0.01]]).T
+    full, half, none = place_grades(shares)
+    assert full == pytest.approx(3)
+    assert 2.5 < half < full
+    assert none < 0.3

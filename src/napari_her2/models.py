@@ -17,7 +17,7 @@ from napari_her2.pyramid import LevelSpec, PyramidSpec
 
 __all__ = ["DEFAULT_MODEL", "Calibration", "ScoringModel", "installed_models", "load_model", "model_header"]
 
-DEFAULT_MODEL = "her2-places-1"
+DEFAULT_MODEL = "her2-places-2"
 FORMAT = 1
 _SHIPPED = Path(__file__).parent / "weights"
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
@@ -27,14 +27,18 @@ _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 class Calibration:
     """How the judgements of places become the score of a core: few numbers, fitted, explicit.
 
-    A place with tumour share t and grade e (0..3) on a magnification with weight w counts as
-    ``a = w * t ** sharpness * exp(emphasis * e)``, normalised to sum 1 over the core. The core's value is
-    ``S = sum(a * e)`` and ``P(score > k) = sigmoid(slope * (S - cuts[k]))``. A positive `emphasis` lets the value
-    follow the strongest part of the tumour, as the ASCO/CAP rule of "more than 10 % of cells" asks.
+    The ASCO/CAP rule asks what "more than 10 % of the tumour cells" show, which is the grade at the strongest tenth.
+    So the places of each magnification are put in order of their grade, and r is the share of the tumour, counted as
+    ``t ** sharpness`` with the tumour share t of a place, that is graded higher. A place counts as
+    ``a = t ** sharpness * exp(-0.5 * (log(r / reach) / width) ** 2)``, normalised to sum to the weight of its
+    magnification; these sum to 1. The core's value is ``S = sum(a * grade)`` and
+    ``P(score > k) = sigmoid(slope * (S - cuts[k]))``.
 
     Attributes
     ----------
-    emphasis, sharpness, slope : float
+    reach, width : float
+        Where among the tumour, strongest first, the score is read, 0..1; and over how wide a stretch, in log units.
+    sharpness, slope : float
     level_weights : tuple of float
         One for each magnification.
     cuts : tuple of 3 float
@@ -45,7 +49,8 @@ class Calibration:
         Tumour area, seen on the patches, under which a core is called indeterminate.
     """
 
-    emphasis: float = 1.0
+    reach: float = 0.1
+    width: float = 0.4
     sharpness: float = 1.0
     slope: float = 6.0
     level_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -70,6 +75,8 @@ class ScoringModel:
         What it learned from, what it was measured on, and what it must not be used for.
     onnx_sha256, weights_sha256 : str
         Checksums of ``model.onnx`` and of the tensors, hexadecimal.
+    recalibration : dict
+        The batch whose control cores the cut points were refitted on, see `recalibrate`; empty for the model's own.
     folder : Path or None
         Where the files lie; None for a model that is not on disk.
     """
@@ -83,6 +90,7 @@ class ScoringModel:
     licence: str = "BSD-3-Clause"
     onnx_sha256: str = ""
     weights_sha256: str = ""
+    recalibration: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
     @property

@@ -22,23 +22,25 @@ class PlaceNetwork(nn.Module):
     Parameters
     ----------
     encoder : str
-        Name of a timm network that can give its features.
-    stage : int
-        Which of the encoder's feature maps is read; the stages beyond it are not built.
+        Name of a timm network of the EfficientNet family.
+    blocks : int
+        How many of its blocks are used, from the input on: the first four end at a place every 16 pixels.
     levels : int
         Number of magnifications.
     """
 
-    def __init__(self, encoder: str = "efficientnet_lite0", stage: int = 3, levels: int = 3) -> None:
+    def __init__(self, encoder: str = "efficientnet_lite0", blocks: int = 4, levels: int = 3) -> None:
         super().__init__()
-        built: Any = timm.create_model(encoder, features_only=True, out_indices=(stage,), pretrained=False)
-        channels = built.feature_info.channels()[-1]
-        if hasattr(built, "blocks"):  # timm builds the stages that nobody reads: two thirds of the weights
-            last = int(built.feature_info.module_name()[-1].split(".")[1])
-            built.blocks = built.blocks[: last + 1]
-        self.encoder = built
+        whole: Any = timm.create_model(encoder, pretrained=False)
+        # the later blocks see far and coarsely; a membrane is near and fine
+        self.encoder = nn.Sequential(whole.conv_stem, whole.bn1, *whole.blocks[:blocks])
+        self._source = ["conv_stem", "bn1", *(f"blocks.{i}" for i in range(blocks))]
+        with torch.no_grad():
+            channels = self.encoder.eval()(torch.zeros(1, 3, 32, 32)).shape[1]
         self.levels = levels
-        self.head = nn.Sequential(nn.Conv2d(channels, 64, 1), nn.ReLU(inplace=True), nn.Conv2d(64, levels * CLASSES, 1))
+        self.head = nn.Sequential(
+            nn.Conv2d(channels, 96, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(96, levels * CLASSES, 1)
+        )
         # ImageNet statistics in grey levels: the encoder starts from ImageNet
         self.register_buffer("mean", torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1))
@@ -59,7 +61,7 @@ class PlaceNetwork(nn.Module):
         float tensor, shape (n, levels, 5, y / stride, x / stride)
         """
         inputs = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        out: torch.Tensor = self.head(self.encoder(inputs)[0])
+        out: torch.Tensor = self.head(self.encoder(inputs))
         n, _, h, w = out.shape
         return out.view(n, self.levels, CLASSES, h, w)
 
@@ -86,6 +88,8 @@ class PlaceNetwork(nn.Module):
         if len(names) != len(values):
             raise ValueError(f"{len(values)} tensors given, {len(names)} wanted")
         renamed = dict(zip(names, values, strict=True))
-        # features_only flattens `blocks.0` into `blocks_0` or keeps it, depending on the timm version
-        own = self.encoder.state_dict()
-        self.encoder.load_state_dict({key: renamed[key.replace("blocks_", "blocks.")] for key in own})
+        own = {}
+        for key in self.encoder.state_dict():
+            number, rest = key.split(".", 1)
+            own[key] = renamed[f"{self._source[int(number)]}.{rest}"]
+        self.encoder.load_state_dict(own)

@@ -25,6 +25,8 @@ __all__ = ["MIN_TISSUE", "judge_places", "pool", "score_cores"]
 #: punch had 0.009 and the palest score-0 core 0.59.
 MIN_TISSUE = 0.02
 _BOOTSTRAPS = 64
+#: Tumour share of a place at which its grade is half believed.
+_FADE = 0.15
 
 
 def score_cores(
@@ -167,10 +169,17 @@ def judge_places(
     keep = patches.in_tissue(y, x)
     patch = np.repeat(np.arange(n), rows * rows)[keep]
     tumour = 1.0 - own[:, 0].reshape(-1)[keep]
-    grade = (own[:, 2] + 2 * own[:, 3] + 3 * own[:, 4]).reshape(-1)[keep]
+    grade = place_grades(own)[keep]
     weight = place_weights(grade, tumour, patches.level[patch], calibration)
     places = Places(y=y[keep], x=x[keep], size=size[patch, 0], grade=grade, tumour=tumour, weight=weight)
     return places, patch
+
+
+def place_grades(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Grade (0..3) of the tumour at each place, drawn to 0 where there is hardly any; (n, 5, y, x) -> (n * y * x,)."""
+    tumour = 1 - shares[:, 0]
+    grade = (shares[:, 2] + 2 * shares[:, 3] + 3 * shares[:, 4]) * (1 + _FADE) / (tumour + _FADE)
+    return np.asarray(grade.reshape(-1), np.float32)
 
 
 def place_weights(
@@ -182,11 +191,19 @@ def place_weights(
     """Share of each place in the core's value; see `Calibration` for the formula. Shapes (n,) -> (n,)."""
     if not len(grade):
         return np.empty(0)
-    by_level = np.asarray(calibration.level_weights, np.float64)
+    weight = np.zeros(len(grade))
     # each magnification speaks with its weight, however many places it has
-    counts = np.maximum(1, np.bincount(level, minlength=len(by_level)))
-    weight = (by_level / counts)[level] * np.clip(tumour, 1e-6, 1).astype(np.float64) ** calibration.sharpness
-    weight *= np.exp(calibration.emphasis * grade.astype(np.float64))
+    for index, share in enumerate(calibration.level_weights):
+        own = np.nonzero(level == index)[0]
+        if not len(own):
+            continue
+        own = own[np.argsort(-grade[own], kind="stable")]
+        mass = np.clip(tumour[own], 1e-6, 1).astype(np.float64) ** calibration.sharpness
+        rank = (np.cumsum(mass) - mass / 2) / mass.sum()
+        # the nearest place counts however far off it is: a core may show few places
+        far = np.log(rank / calibration.reach) ** 2
+        counts = mass * np.exp(-0.5 * (far - far.min()) / calibration.width**2)
+        weight[own] = share * counts / counts.sum()
     return np.asarray(weight / weight.sum())
 
 

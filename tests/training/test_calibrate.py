@@ -5,7 +5,16 @@ import pytest
 
 from napari_her2.models import Calibration
 from napari_her2.scoring import score_probabilities
-from napari_her2.training.calibrate import JudgedCore, calibrate, expected_values
+from napari_her2.training.calibrate import (
+    JudgedCore,
+    _cut_numbers,
+    _pooling,
+    _pooling_numbers,
+    _with_cuts,
+    calibrate,
+    expected_values,
+    probabilities,
+)
 
 
 def cores(n: int, seed: int) -> list[JudgedCore]:
@@ -34,10 +43,29 @@ def test_every_score_is_needed():
 
 
 def test_a_calibration_survives_its_own_numbers():
-    from napari_her2.training.calibrate import _calibration, _numbers
-
     start = Calibration(level_weights=(1.0, 0.3, 0.1))
-    again = _calibration(_numbers(start), start)
+    again = _with_cuts(_cut_numbers(start), _pooling(_pooling_numbers(start), Calibration()))
     assert np.allclose(again.cuts, start.cuts)
     assert np.allclose(again.level_weights, start.level_weights)
-    assert again.emphasis == pytest.approx(start.emphasis)
+    assert again.reach == pytest.approx(start.reach)
+    assert again.slope == pytest.approx(start.slope)
+
+
+def test_the_coverage_asked_for_is_kept():
+    made = cores(40, 2)
+    calibration = calibrate(made, coverage=0.75)
+    confidence = probabilities(made, calibration).max(axis=1)
+    assert np.mean(confidence >= calibration.indeterminate_below) == pytest.approx(0.75, abs=0.05)
+
+
+def test_more_than_a_tenth_is_what_counts():
+    """Cores that differ only in whether 5 % or 20 % of their places are strong."""
+    level, tumour = np.zeros(400, int), np.ones(400, np.float32)
+    shares = [(0.05, 0), (0.2, 1), (0.05, 0), (0.2, 1)]
+    made = [
+        JudgedCore(str(i), base + step, np.repeat([base + 1.0, base], [n := int(400 * s), 400 - n]), tumour, level)
+        for base in (0, 2)
+        for i, (s, step) in enumerate(shares)
+    ]
+    calibration = calibrate(made, levels=1)
+    assert (probabilities(made, calibration).argmax(axis=1) == [c.score for c in made]).all()

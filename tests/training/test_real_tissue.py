@@ -9,7 +9,7 @@ from PIL import Image
 from napari_her2.errors import SlideError
 from napari_her2.training.real_tissue import real_tiles
 from napari_her2.training.render import Scanner, render
-from napari_her2.training.tissue import IGNORE, Tissue, make_core
+from napari_her2.training.tissue import IGNORE, UNSTAINED, Tissue, make_core
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def check(tile: Tissue, size: int) -> None:
     assert np.isfinite(tile.hematoxylin).all()
     assert np.isfinite(tile.dab).all()
     assert tile.dab.min() >= 0
-    assert set(np.unique(tile.classes).tolist()) <= {0, 1, 2, 3, 4, IGNORE}
+    assert set(np.unique(tile.classes).tolist()) <= {0, 1, 2, 3, 4, IGNORE, UNSTAINED}
 
 
 def test_tiles_from_a_folder_of_pictures(core_folder: Path) -> None:
@@ -40,7 +40,7 @@ def test_tiles_from_a_folder_of_pictures(core_folder: Path) -> None:
     again = list(real_tiles(core_folder, np.random.default_rng(0), 2, size=256))
     np.testing.assert_array_equal(tiles[1].dab, again[1].dab)
     seen = np.unique(np.concatenate([np.unique(t.classes) for t in tiles]))
-    assert {0, 1, 4, IGNORE} <= set(seen.tolist())
+    assert {0, 1, 4, IGNORE, UNSTAINED} <= set(seen.tolist())
 
 
 def test_a_folder_without_cores_is_refused(tmp_path: Path, core_folder: Path) -> None:

@@ -66,6 +66,15 @@ def test_random_scanners_stay_in_the_family() -> None:
         assert 185 < min(scanner.white) <= max(scanner.white) <= 255
 
 
+def test_blind_scanners_are_none_that_trains() -> None:
+    def glass(blind: bool) -> list[float]:
+        return [Scanner.random(np.random.default_rng(seed), blind=blind).white[1] for seed in range(60)]
+
+    low, high = min(glass(True)), max(glass(True))
+    assert low > 220
+    assert not any(low <= g <= high for g in glass(False))
+
+
 def test_same_seed_same_picture() -> None:
     tissue = make_tile(np.random.default_rng(2), size=96)
     a, b, c = (render(tissue, Scanner.random(np.random.default_rng(s)), np.random.default_rng(s)) for s in (1, 1, 2))

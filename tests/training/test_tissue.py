@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_her2.training.architecture import ARCHITECTURES, COARSE_UM, make_layout
+from napari_her2.training.architecture import ARCHITECTURES, COARSE_UM, make_layout, mixed_layout
 from napari_her2.training.artefacts import IGNORE
 from napari_her2.training.fields import smooth_noise, upsample
 from napari_her2.training.staining import Laboratory, cell_levels, draw_percent, score_of_percent
@@ -43,6 +43,13 @@ def test_drawn_percent_has_the_score_asked_for(score: int) -> None:
         assert sum(percent) == pytest.approx(100)
         assert min(percent) >= 0
         assert score_of_percent(percent) == score
+
+
+def test_blind_laboratories_are_none_that_trains() -> None:
+    rng = np.random.default_rng(0)
+    trains, kept = ([Laboratory.random(rng, blind=b) for _ in range(100)] for b in (False, True))
+    assert all(0.21 < lab.blue < 0.25 or 1.08 < lab.brown < 1.32 for lab in kept)
+    assert not any(0.21 < lab.blue < 0.25 or 1.08 < lab.brown < 1.32 for lab in trains)
 
 
 def test_drawing_an_unknown_score_is_refused() -> None:
@@ -159,6 +166,14 @@ def test_tumour_cells_lie_in_epithelium(kind: str) -> None:
     depth = layout.depth[at[:, 0], at[:, 1]][inside]
     lumen = layout.lumen[at[:, 0], at[:, 1]][inside]
     assert np.mean((depth > 0) & (lumen < 1)) > 0.9
+
+
+def test_mixed_architectures_lie_side_by_side() -> None:
+    layout = mixed_layout(np.random.default_rng(2), (150, 150), ("glands", "sheet"), 10.0)
+    assert len(layout.points) == len(layout.nuclei) == len(layout.axis) > 50
+    assert np.isfinite(layout.axis).any()
+    assert np.isnan(layout.axis).any()
+    assert layout.depth.shape == layout.lumen.shape == (150, 150)
 
 
 def test_stroma_has_no_tumour() -> None:

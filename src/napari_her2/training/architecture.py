@@ -12,7 +12,7 @@ from skimage.measure import find_contours
 
 from napari_her2.training.fields import FloatImage, hex_points, smooth_noise
 
-__all__ = ["ARCHITECTURES", "COARSE_UM", "FAR", "Layout", "make_layout"]
+__all__ = ["ARCHITECTURES", "COARSE_UM", "FAR", "Layout", "make_layout", "mixed_layout"]
 
 #: Pixel size in µm of the coarse grid that architecture is drawn on.
 COARSE_UM = 2.0
@@ -97,6 +97,24 @@ def make_layout(rng: np.random.Generator, shape: tuple[int, int], kind: str, cel
         nuclei = points + rng.normal(0, 0.1 * cell_um, points.shape)
         axis = np.full(len(points), np.nan)
     return Layout(depth, lumen, along, points, nuclei, axis, columnar, kind)
+
+
+def mixed_layout(rng: np.random.Generator, shape: tuple[int, int], kinds: tuple[str, str], cell_um: float) -> Layout:
+    """Two architectures of one tumour side by side, parted by a band of stroma; parameters as in `make_layout`."""
+    one, other = (make_layout(rng, shape, kind, cell_um) for kind in kinds)
+    cut = smooth_noise(rng, shape, rng.uniform(50, 120)) + rng.uniform(-0.8, 0.8)
+    apart = _signed_distance(cut > 0)
+    band = np.abs(apart) - np.float32(rng.uniform(2, 12))
+    first = apart > 0
+    depth = np.minimum(np.where(first, one.depth, other.depth), band)
+    lumen = np.minimum(np.where(first, one.lumen, other.lumen), band)
+    keep = [_sample(apart, part.points) * side > 0 for part, side in ((one, 1), (other, -1))]
+    points, nuclei, axis = (
+        np.concatenate([a[keep[0]], b[keep[1]]])
+        for a, b in ((one.points, other.points), (one.nuclei, other.nuclei), (one.axis, other.axis))
+    )
+    columnar, kind = one.columnar or other.columnar, "comedo" if "comedo" in kinds else kinds[0]
+    return Layout(depth.astype(np.float32), lumen.astype(np.float32), one.along, points, nuclei, axis, columnar, kind)
 
 
 def _extent(shape: tuple[int, int]) -> tuple[float, float]:

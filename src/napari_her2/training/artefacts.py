@@ -9,10 +9,10 @@ from scipy import ndimage
 from napari_her2.training.fields import FloatImage, smooth_noise
 from napari_her2.training.stroma import Canvas
 
-__all__ = ["IGNORE", "add_artefacts", "add_dust"]
+__all__ = ["IGNORE", "UNSTAINED", "add_artefacts", "add_dust"]
 
-#: Value of a class map where the truth is not known.
-IGNORE = 255
+#: Values of a class map where the truth is not known, or only that it is no stained tumour (not tumour, or 0).
+IGNORE, UNSTAINED = 255, 254
 
 
 def add_artefacts(
@@ -43,7 +43,7 @@ def add_artefacts(
         add_dust(rng, canvas, rng.poisson(4))
     if rng.random() < 0.06 * dirt:
         classes = _fold(rng, canvas, classes)
-    if rng.random() < 0.12 * dirt:
+    if rng.random() < 0.18 * dirt:
         _defocus(rng, canvas)
     return classes
 

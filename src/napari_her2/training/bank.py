@@ -8,9 +8,10 @@ import numpy as np
 
 from napari_her2.files import writing
 from napari_her2.training.real_tissue import real_tiles
+from napari_her2.training.staining import Laboratory
 from napari_her2.training.tissue import Tissue, make_tile
 
-__all__ = ["TileBank"]
+__all__ = ["TileBank", "read_tile"]
 
 #: One step of the 8-bit stain amounts, in OD.
 _STEP = 0.01
@@ -23,8 +24,10 @@ class TileBank:
     ----------
     folder : Path
         Where the tiles are kept.
-    real_data : Path or None
-        Folder with ``her2_cores``; one tile in `real_every` is then made of real tissue.
+    real : Path or None
+        Folder of real cores that the tiles are made of (see `real_tiles`); None to generate them.
+    exclude : sequence of str
+        Beginnings of the names of real cores to leave out.
     size : int
         Side of a tile in pixels.
     mpp : float
@@ -32,15 +35,22 @@ class TileBank:
     seed : int
     """
 
-    real_every = 3
     #: Real tiles are drawn in runs, because loading the cores takes longer than cutting a tile.
-    run = 30
+    run = 100
 
     def __init__(
-        self, folder: Path, real_data: Path | None, *, size: int = 512, mpp: float = 0.5, seed: int = 0
+        self,
+        folder: Path,
+        real: Path | None,
+        *,
+        exclude: tuple[str, ...] = (),
+        size: int = 512,
+        mpp: float = 0.5,
+        seed: int = 0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.real_data, self.size, self.mpp, self.seed = folder, real_data, size, mpp, seed
+        self.folder, self.real, self.exclude = folder, real, exclude
+        self.size, self.mpp, self.seed = size, mpp, seed
 
     def __len__(self) -> int:
         return len(self.paths())
@@ -55,33 +65,34 @@ class TileBank:
             numbers = [n for n in range(start, min(count, start + self.run)) if not self._path(n).exists()]
             if not numbers:
                 continue
+            if self.real is None:
+                for number in numbers:
+                    rng = np.random.default_rng((self.seed, 1, number))
+                    self._write(number, make_tile(rng, size=self.size, mpp=self.mpp))
+                continue
             rng = np.random.default_rng((self.seed, start))
-            if self.real_data is not None and start // self.run % self.real_every == 0:
-                cores = self.real_data / "her2_cores"
-                tiles = list(real_tiles(cores, rng, self.run, size=self.size, mpp=self.mpp))
-                for number in numbers:
-                    self._write(number, tiles[number - start])
-            else:
-                for number in numbers:
-                    self._write(
-                        number, make_tile(np.random.default_rng((self.seed, 1, number)), size=self.size, mpp=self.mpp)
-                    )
+            tiles = real_tiles(self.real, rng, self.run, size=self.size, mpp=self.mpp, exclude=self.exclude)
+            for number, tile in zip(range(start, min(count, start + self.run)), tiles, strict=False):
+                self._write(number, tile)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"tile-{number:05d}.npz"
 
     def _write(self, number: int, tile: Tissue) -> None:
         stains = [np.clip(np.rint(s / _STEP), 0, 255).astype(np.uint8) for s in (tile.hematoxylin, tile.dab)]
+        lab = np.array([tile.lab.blue, tile.lab.brown])
         with writing(self._path(number), overwrite=True) as temporary, temporary.open("wb") as file:
-            np.savez(file, hematoxylin=stains[0], dab=stains[1], classes=tile.classes, mpp=tile.mpp)
+            np.savez(file, hematoxylin=stains[0], dab=stains[1], classes=tile.classes, mpp=tile.mpp, lab=lab)
 
 
 def read_tile(path: Path) -> Tissue:
     """One tile of a bank."""
     with np.load(path) as tile:
+        blue, brown = tile["lab"]
         return Tissue(
             hematoxylin=tile["hematoxylin"].astype(np.float32) * np.float32(_STEP),
             dab=tile["dab"].astype(np.float32) * np.float32(_STEP),
             classes=tile["classes"],
             mpp=float(tile["mpp"]),
+            lab=Laboratory(float(blue), float(brown)),
         )

@@ -13,7 +13,10 @@ from scipy import optimize
 from napari_her2.models import Calibration
 from napari_her2.scoring import place_weights, score_probabilities
 
-__all__ = ["JudgedCore", "calibrate", "expected_values"]
+__all__ = ["COVERAGE", "JudgedCore", "calibrate", "expected_values", "probabilities"]
+
+#: Share of the cores calibrated on that is called determinate.
+COVERAGE = 0.85
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,19 @@ def expected_values(cores: Sequence[JudgedCore], calibration: Calibration) -> np
     return np.array([place_weights(c.grade, c.tumour, c.level, calibration) @ c.grade for c in cores])
 
 
-def calibrate(cores: Sequence[JudgedCore], start: Calibration | None = None, *, levels: int = 3) -> Calibration:
-    """Fit emphasis, sharpness, level weights, slope and cut points by maximum likelihood of the ordered scores.
+def probabilities(cores: Sequence[JudgedCore], calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Probability of each score for each core; shape (len(cores), 4)."""
+    values = expected_values(cores, calibration)
+    return np.array([score_probabilities(float(v), calibration) for v in values]).reshape(-1, 4)
 
-    A weak pull toward `start` keeps the numbers sensible when the cores are few.
+
+def calibrate(
+    cores: Sequence[JudgedCore], start: Calibration | None = None, *, levels: int = 3, coverage: float = COVERAGE
+) -> Calibration:
+    """Fit all numbers of a `Calibration` by maximum likelihood of the ordered scores; least tumour is left as it is.
+
+    How the places are pooled is searched step by step; slope and cut points are fitted anew for each way of pooling. A
+    weak pull toward `start` keeps the numbers sensible when the cores are few.
 
     Parameters
     ----------
@@ -55,6 +67,8 @@ def calibrate(cores: Sequence[JudgedCore], start: Calibration | None = None, *, 
     start : Calibration, optional
     levels : int
         Number of magnifications.
+    coverage : float
+        Share of the cores whose confidence is to lie above `indeterminate_below`.
 
     Raises
     ------
@@ -64,36 +78,70 @@ def calibrate(cores: Sequence[JudgedCore], start: Calibration | None = None, *, 
     if {c.score for c in cores} != {0, 1, 2, 3}:
         raise ValueError("calibration needs at least one core of each score, 0 to 3")
     start = start or Calibration(level_weights=(1.0, 0.3, 0.1)[:levels])
-    weight = np.array([c.weight for c in cores])
-    truth = np.array([c.score for c in cores])
+    sorted_cores = [_sorted(c) for c in cores]
+    first = _pooling_numbers(start)
 
     def loss(numbers: npt.NDArray[np.float64]) -> float:
-        guess = _calibration(numbers, start)
-        likely = [score_probabilities(v, guess)[t] for v, t in zip(expected_values(cores, guess), truth, strict=True)]
-        pull = 0.02 * float(np.sum((numbers - first) ** 2))
-        return float(-(weight * np.log(np.maximum(likely, 1e-9))).sum() / weight.sum()) + pull
+        guess = _pooling(numbers, start)
+        return fit_cuts(sorted_cores, guess)[1] + 0.01 * float(np.sum((numbers - first) ** 2))
 
-    first = _numbers(start)
-    found: Any = optimize.minimize(loss, first, method="Nelder-Mead", options={"maxiter": 1200, "adaptive": True})
-    return _calibration(found.x, start)
+    found: Any = optimize.minimize(
+        loss, first, method="Nelder-Mead", options={"maxiter": 60 + 40 * levels, "xatol": 0.02, "fatol": 1e-4}
+    )
+    best = fit_cuts(sorted_cores, _pooling(found.x, start))[0]
+    confidence = probabilities(sorted_cores, best).max(axis=1)
+    return replace(best, indeterminate_below=float(np.quantile(confidence, 1 - coverage)))
 
 
-def _numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
-    """Free numbers: logs of what must be positive, the first cut and the logs of the steps between cuts."""
+def fit_cuts(cores: Sequence[JudgedCore], calibration: Calibration) -> tuple[Calibration, float]:
+    """Fit slope and cut points alone, and return them with their mean negative log likelihood (with a weak pull)."""
+    values = expected_values(cores, calibration)
+    weight, truth = np.array([c.weight for c in cores]), np.array([c.score for c in cores])
+    first = _cut_numbers(calibration)
+    every, top = np.arange(len(truth)), np.array([np.inf])
+
+    def loss(numbers: npt.NDArray[np.float64]) -> float:
+        guess = _with_cuts(numbers, calibration)
+        bounds = np.concatenate([-top, guess.cuts, top])
+        above = 1 / (1 + np.exp(-np.clip(guess.slope * (values[:, None] - bounds), -500, 500)))
+        likely = above[every, truth] - above[every, truth + 1]
+        fit = -(weight * np.log(np.maximum(likely, 1e-9))).sum() / weight.sum()
+        return float(fit + 0.003 * np.sum((numbers - first) ** 2))
+
+    found: Any = optimize.minimize(loss, first, method="L-BFGS-B")
+    return _with_cuts(found.x, calibration), float(found.fun)
+
+
+def _sorted(core: JudgedCore) -> JudgedCore:
+    """The same core with its places in order of grade: sorting what is sorted is quick."""
+    order = np.argsort(-core.grade, kind="stable")
+    return replace(core, grade=core.grade[order], tumour=core.tumour[order], level=core.level[order])
+
+
+def _cut_numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Log of the slope, the first cut, and the logs of the steps between cuts."""
     cuts = np.asarray(calibration.cuts)
+    return np.array([np.log(calibration.slope), cuts[0], *np.log(np.diff(cuts))])
+
+
+def _with_cuts(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibration:
+    cuts = numbers[1] + np.concatenate([[0.0], np.cumsum(np.exp(np.clip(numbers[2:], -4, 2)))])
+    slope = float(np.exp(np.clip(numbers[0], -2, 4)))
+    return replace(base, slope=slope, cuts=(float(cuts[0]), float(cuts[1]), float(cuts[2])))
+
+
+def _pooling_numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Logs of how the places are pooled; the first magnification's weight is 1."""
     rest = np.log(np.asarray(calibration.level_weights[1:]) / calibration.level_weights[0])
-    scale = [np.log(calibration.emphasis), np.log(calibration.sharpness), np.log(calibration.slope)]
-    return np.array([*scale, cuts[0], *np.log(np.diff(cuts)), *rest])
+    return np.array([*np.log([calibration.reach, calibration.width, calibration.sharpness]), *rest])
 
 
-def _calibration(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibration:
-    emphasis, sharpness, slope = np.exp(np.clip(numbers[:3], -3, 3))
-    cuts = numbers[3] + np.concatenate([[0.0], np.cumsum(np.exp(np.clip(numbers[4:6], -4, 2)))])
+def _pooling(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibration:
+    reach, width, sharpness = np.exp(np.clip(numbers[:3], [-4, -2.3, -1.5], [-1, 0.5, 1.5]))
     return replace(
         base,
-        emphasis=float(emphasis),
+        reach=float(reach),
+        width=float(width),
         sharpness=float(sharpness),
-        slope=float(slope),
-        cuts=(float(cuts[0]), float(cuts[1]), float(cuts[2])),
-        level_weights=(1.0, *(float(w) for w in np.exp(np.clip(numbers[6:], -4, 1)))),
+        level_weights=(1.0, *(float(w) for w in np.exp(np.clip(numbers[3:], -5, 1)))),
     )

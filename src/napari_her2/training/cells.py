@@ -182,7 +182,7 @@ def membrane(
     edge_id = (low.astype(np.int64) * 7919 + high.astype(np.int64) * 104729) % 4096
     total = np.zeros(len(basal), np.float32)
     own = cells.first
-    slant = np.exp(0.32 * table[1])
+    slant = np.exp(0.38 * table[1])
     for distance, strength, partner, border in (
         (cells.edge, 1.0, cells.second, edge_id),
         (basal, stain.basal, own, own % 4096),
@@ -195,8 +195,8 @@ def membrane(
         wander = 0.75 * gaps[at] + 0.66 * table[0][b]
         kept = 1 / (1 + np.exp(np.clip(-4.0 * (cut - wander), -30, 30)))
         line = 0.5 * (stain.line[i] + stain.line[j])
-        width = stain.width * slant[b] * (1 + 0.25 * np.minimum(line, 1.2))
+        width = stain.width * slant[b] * (1 + 0.3 * np.minimum(line, 1.2))
         profile = np.exp(-0.5 * (distance[at] / width) ** 2)
-        uneven = np.exp(0.38 * table[2][b] + 0.2 * gaps[at])
+        uneven = np.exp(0.40 * table[2][b] + 0.28 * gaps[at])
         total[at] = np.maximum(total[at], strength * line * kept * profile * uneven / slant[b] ** 0.5)
     return total

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,14 +20,20 @@ from napari_her2.networks import CLASSES, PlaceNetwork
 from napari_her2.stain import divide_white
 from napari_her2.training.bank import read_tile
 from napari_her2.training.render import Scanner, render
-from napari_her2.training.tissue import IGNORE
+from napari_her2.training.staining import Laboratory
+from napari_her2.training.tissue import IGNORE, UNSTAINED, Tissue
 
 __all__ = ["FitParams", "fit"]
 
 #: Steps between checkpoints.
 SAVE_EVERY = 50
 
-Views = list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]
+Views = list[list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]]
+
+#: Sides in pixels of the views of a tile: two at full resolution, one at half, one as if of a whole core.
+_FULL, _HALF, _LOW = 256, 144, 96
+#: Truth of a place: the share of each class, and of what is only known to be unstained.
+_KNOWN = CLASSES + 1
 
 
 @dataclass(frozen=True)
@@ -38,80 +45,89 @@ class FitParams:
     steps : int
         Optimiser steps.
     tiles : int
-        Tiles a step.
-    crop : int
-        Side in pixels of the full-resolution view of a tile; the half-resolution view shows 1.25 times as much
-        tissue, the whole-core view the whole tile.
+        Tiles a step; each is seen twice at full resolution, once at half and once as part of a whole core.
     rate : float
         Peak learning rate of the head; the encoder, which starts from ImageNet, takes a quarter.
+    real_share : float
+        Share of the tiles that comes from the bank of real tissue, when there is one.
     frozen : int
-        Blocks of the encoder, from the input on, that keep their ImageNet weights: half the time of a step.
+        Blocks of the encoder, from the input on, that keep their ImageNet weights with the stem.
     seed : int
     """
 
-    steps: int = 450
-    tiles: int = 4
-    crop: int = 256
-    frozen: int = 2
+    steps: int = 1600
+    tiles: int = 3
     rate: float = 2e-3
+    real_share: float = 0.4
+    frozen: int = 1
     seed: int = 0
 
 
 class StepViews(Dataset[list[tuple[torch.Tensor, torch.Tensor]]]):
     """The pictures and truths of each step, one batch for each magnification."""
 
-    def __init__(self, paths: Sequence[Path], params: FitParams, stride: int) -> None:
-        self.paths, self.params, self.stride = list(paths), params, stride
+    def __init__(self, generated: Sequence[Path], real: Sequence[Path], params: FitParams, stride: int) -> None:
+        self.generated, self.real, self.params, self.stride = list(generated), list(real), params, stride
 
     def __len__(self) -> int:
         return self.params.steps
 
     def __getitem__(self, step: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         rng = np.random.default_rng((self.params.seed, step))
-        chosen = rng.choice(len(self.paths), self.params.tiles, replace=len(self.paths) < self.params.tiles)
-        low = float(rng.uniform(3.2, 5.6))  # a whole core of 0.6 to 1.4 mm in 512 pixels, at 0.5 µm a pixel
-        tiles = [tile_views(self.paths[i], rng, self.params.crop, self.stride, low) for i in chosen]
+        tiles = []
+        for _ in range(self.params.tiles):
+            bank = self.real if self.real and rng.random() < self.params.real_share else self.generated
+            tiles.append(tile_views(bank[int(rng.integers(len(bank)))], rng, self.stride))
         return [
-            (torch.from_numpy(np.stack([t[k][0] for t in tiles])), torch.from_numpy(np.stack([t[k][1] for t in tiles])))
+            tuple(torch.from_numpy(np.stack([view[part] for t in tiles for view in t[k]])) for part in (0, 1))  # type: ignore[misc]
             for k in range(3)
         ]
 
 
-def tile_views(path: Path, rng: np.random.Generator, crop: int, stride: int, low: float) -> Views:
-    """One tile, coloured by a random scanner, seen at full, half and whole-core resolution.
+def tile_views(path: Path, rng: np.random.Generator, stride: int) -> Views:
+    """One tile, stained by a random laboratory, coloured by a random scanner, seen at three resolutions.
 
     Returns
     -------
-    list of 3 (picture, target)
-        Pictures uint8 (y, x, 3); targets float32 (5, y / stride, x / stride): the share of each class at each place,
-        not summing to 1 where a part of the place is unknown.
+    list of 3 lists of (picture, target)
+        Pictures uint8 (y, x, 3); targets float32 (6, y / stride, x / stride): the share of each class at each place
+        and of what is only known to be unstained, not summing to 1 where a part of the place is unknown.
     """
-    tile = read_tile(path)
+    tile = restained(read_tile(path), Laboratory.random(rng), float(np.exp(np.clip(rng.normal(0, 0.08), -0.2, 0.2))))
     scanner = Scanner.random(rng)
     white = np.clip(np.array(scanner.white) * rng.normal(1, 0.008, 3), 150, 255)
     picture = divide_white(render(tile, scanner, rng), white)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    picture, classes = (np.rot90(a[:, ::-1] if flip else a, turns).copy() for a in (picture, tile.classes))
+    picture, classes = (np.rot90(a[:, ::-1] if flip else a, turns) for a in (picture, tile.classes))
 
-    def part(side: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        y, x = rng.integers(0, picture.shape[0] - side + 1, 2)
-        return picture[y : y + side, x : x + side], classes[y : y + side, x : x + side]
+    def view(side: int, factor: float) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        used = min(round(side * factor), *picture.shape[:2])
+        y, x = (int(rng.integers(0, n - used + 1)) for n in picture.shape[:2])
+        part = (slice(y, y + used), slice(x, x + used))
+        seen = np.ascontiguousarray(picture[part])
+        if used != side:
+            seen = np.asarray(Image.fromarray(seen).resize((side, side), Image.Resampling.BILINEAR))
+        return seen, _shares(seen, classes[part], stride)
 
-    wide = min(picture.shape[0], crop * 5 // 4)
-    pairs = [part(crop), _smaller(*part(wide), 2.0, stride), _smaller(picture, classes, low, stride)]
-    return [(np.ascontiguousarray(p), shares) for p, shares in ((p, _shares(p, c, stride)) for p, c in pairs)]
+    # a whole core of 0.5 to 1.4 mm in 512 pixels, at 0.5 µm a pixel
+    return [[view(_FULL, 1), view(_FULL, 1)], [view(_HALF, 2)], [view(_LOW, float(rng.uniform(2.2, 5.3)))]]
 
 
-def _smaller(
-    picture: npt.NDArray[np.uint8], classes: npt.NDArray[np.uint8], factor: float, stride: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """The picture at a lower resolution, cut to whole places; its truth stays as fine as it was."""
-    from PIL import Image
+def restained(tile: Tissue, lab: Laboratory, zoom: float) -> Tissue:
+    """The tile as another laboratory would have stained it, its pixels `zoom` times as many."""
+    side = round(tile.dab.shape[0] * zoom)
 
-    side = int(picture.shape[0] / factor) // stride * stride
-    used = round(side * factor)
-    image = Image.fromarray(picture[:used, :used]).resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(image), classes[:used, :used]
+    def resized(image: npt.NDArray[Any], how: Image.Resampling) -> npt.NDArray[Any]:
+        return np.array(Image.fromarray(image).resize((side, side), how))
+
+    blue, brown = lab.blue / tile.lab.blue, lab.brown / tile.lab.brown
+    return Tissue(
+        np.float32(blue) * resized(tile.hematoxylin, Image.Resampling.BILINEAR),
+        np.float32(brown) * resized(tile.dab, Image.Resampling.BILINEAR),
+        resized(tile.classes, Image.Resampling.NEAREST),
+        tile.mpp,
+        lab=lab,
+    )
 
 
 def _shares(picture: npt.NDArray[np.uint8], classes: npt.NDArray[np.uint8], stride: int) -> npt.NDArray[np.float32]:
@@ -119,29 +135,31 @@ def _shares(picture: npt.NDArray[np.uint8], classes: npt.NDArray[np.uint8], stri
     at = np.arange(classes.shape[0]) * places // classes.shape[0]
     place = (at[:, None] * places + at).ravel()
     known = classes.ravel() != IGNORE
-    pair = place[known] * CLASSES + classes.ravel()[known]
-    counts = np.bincount(pair, minlength=places * places * CLASSES).reshape(places, places, CLASSES)
+    kind = np.where(classes == UNSTAINED, CLASSES, classes).ravel()[known]
+    counts = np.bincount(place[known] * _KNOWN + kind, minlength=places * places * _KNOWN)
+    counts = counts.reshape(places, places, _KNOWN)
     total = np.bincount(place, minlength=places * places).reshape(places, places, 1)
     return np.moveaxis(counts / total, -1, 0).astype(np.float32)
 
 
 def fit(
     network: PlaceNetwork,
-    paths: Sequence[Path],
+    generated: Sequence[Path],
+    real: Sequence[Path],
     params: FitParams,
     checkpoint: Path,
     *,
     device: str = "cpu",
     report: Callable[[int, float, float], None] | None = None,
 ) -> list[float]:
-    """Fit the network to the tiles of a bank; goes on from `checkpoint` when it is there.
+    """Fit the network to the tiles of two banks; goes on from `checkpoint` when it is there.
 
     Parameters
     ----------
     network : PlaceNetwork
         Changed in place.
-    paths : sequence of Path
-        Files of a `TileBank`.
+    generated, real : sequence of Path
+        Files of a `TileBank` each; there need be no real ones.
     params : FitParams
     checkpoint : Path
         Written every `SAVE_EVERY` steps.
@@ -155,13 +173,14 @@ def fit(
         Mean loss over each `SAVE_EVERY` steps, nats a place.
     """
     network.to(device)
-    for module in (network.encoder.conv_stem, network.encoder.bn1, *network.encoder.blocks[: params.frozen]):
-        module.requires_grad_(False)
-    encoder = [p for p in network.encoder.parameters() if p.requires_grad]
-    groups = [{"params": encoder, "lr": params.rate / 4}, {"params": network.head.parameters(), "lr": params.rate}]
+    network.encoder[: 2 + params.frozen].requires_grad_(False)  # the stem, its normalisation, then the blocks
+    groups = [
+        {"params": [p for p in network.encoder.parameters() if p.requires_grad], "lr": params.rate / 4},
+        {"params": network.head.parameters(), "lr": params.rate},
+    ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [params.rate / 4, params.rate], total_steps=params.steps, pct_start=0.15, cycle_momentum=False
+        optimiser, [params.rate / 4, params.rate], total_steps=params.steps, pct_start=0.1, cycle_momentum=False
     )
     start, history, recent = 0, list[float](), list[float]()
     if checkpoint.exists():
@@ -170,7 +189,8 @@ def fit(
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
         start, history = saved["step"], saved["history"]
-    views = StepViews(paths, params, stride=16)
+    network.to(memory_format=torch.channels_last)
+    views = StepViews(generated, real, params, stride=16)
     loader = DataLoader(views, batch_size=None, sampler=range(start, params.steps), num_workers=1, prefetch_factor=3)
     clock = time.perf_counter()
     for step, batches in enumerate(loader, start + 1):
@@ -193,14 +213,20 @@ def _step(network: PlaceNetwork, batches: Any, optimiser: torch.optim.Optimizer,
     optimiser.zero_grad(set_to_none=True)
     total = 0.0
     for level, (pixels, target) in enumerate(batches):
-        logits = network.logits(pixels.to(device))[:, level]
-        target = target.to(device)
-        loss = -(target * functional.log_softmax(logits, dim=1)).sum() / target.sum().clamp(min=1)
+        loss: Any = place_loss(network.logits(pixels.to(device))[:, level], target.to(device))
         loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return total / len(batches)
+
+
+def place_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean negative log likelihood of the places; shapes (n, 5, y, x) and (n, 6, y, x) -> ()."""
+    likely = functional.log_softmax(logits, dim=1)
+    unstained = torch.logsumexp(likely[:, :2], dim=1)
+    total = (target[:, :CLASSES] * likely).sum() + (target[:, CLASSES] * unstained).sum()
+    return -total / target.sum().clamp(min=1)
 
 
 def _save(checkpoint: Path, network: Any, optimiser: Any, schedule: Any, step: int, history: list[float]) -> None:

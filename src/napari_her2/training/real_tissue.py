@@ -21,12 +21,14 @@ from napari_her2.training.cells import membrane
 from napari_her2.training.fields import FloatImage, cell_map, pixel_grid, smooth_noise
 from napari_her2.training.render import Scanner
 from napari_her2.training.staining import Laboratory, cell_levels, draw_percent, draw_stain
-from napari_her2.training.tissue import IGNORE, PLACE_UM, Tissue
+from napari_her2.training.tissue import IGNORE, PLACE_UM, UNSTAINED, Tissue
 
 __all__ = ["real_tiles"]
 
 #: Pixel size assumed for the source pictures (µm).
 SOURCE_MPP = 0.25
+#: Unit OD vector (red, green, blue) that brown is unmixed with: QuPath's default.
+QUPATH_DAB = (0.269, 0.568, 0.778)
 #: Mean DAB OD over about 8 µm: above, the place is stained epithelium; below the second, surely without brown.
 BROWN, NO_BROWN = 0.07, 0.02
 
@@ -87,7 +89,7 @@ def real_tiles(
         if kind == 0 and stained:
             yield _restained(rng, *_cut(rng, stained, size), mpp)
         elif kind == 1 and plain:
-            yield _drawn(rng, *_cut(rng, plain, size)[:2], mpp)
+            yield _drawn(rng, *_cut(rng, plain, size), mpp)
         else:
             yield _unchanged(*_cut(rng, cores, size), mpp)
 
@@ -103,8 +105,7 @@ def _load(path: Path, mpp: float) -> _Core:
     glass = luminance > np.percentile(luminance, 99.5) - 10
     white = np.median(pixels[::4, ::4][glass], axis=0)
     od = np.log10(np.maximum(white, 1) / np.maximum(pixels, 1))
-    scanner = Scanner.reference()
-    unmix = np.linalg.pinv(np.array([scanner.h_vector, scanner.dab_vector])).astype(np.float32)
+    unmix = np.linalg.pinv(np.array([Scanner.reference().h_vector, QUPATH_DAB])).astype(np.float32)
     stains = od @ unmix
     brown_like = od[..., 2] > od[..., 0]  # what is not brown (grey dust, debris) is no DAB
     dab = np.where(brown_like, np.maximum(stains[..., 1], 0), 0)
@@ -167,7 +168,8 @@ def _restained(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, co
     if len(where) > 64:  # the level follows the field, so that neighbours agree
         spread = cell_levels(rng, percent, field[::16].astype(float), 0.0)
         levels.ravel()[where] = np.interp(field, np.sort(field[::16]), np.sort(spread))
-    stain = draw_stain(rng, levels.ravel()[where].astype(float), columnar=False, lab=Laboratory.random(rng))
+    lab = Laboratory.random(rng)
+    stain = draw_stain(rng, levels.ravel()[where].astype(float), columnar=False, lab=lab)
     strength, complete, pale = (np.zeros(shape, np.float32) for _ in range(3))
     strength.ravel()[where], complete.ravel()[where] = stain.line, stain.complete
     pale.ravel()[where] = stain.cytoplasm
@@ -181,8 +183,12 @@ def _restained(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, co
     classes = np.where(epithelium, 1 + levels.astype(np.uint8), np.uint8(0)).astype(np.uint8)
     unsure = ~epithelium & ~_stroma(blue, brown, core, mpp) & ~open_place
     classes[unsure] = IGNORE
-    gain = np.float32(np.exp(rng.normal(0, 0.3)))
-    return Tissue(gain * _fill_blue(blue, brown, mpp), dab, classes, mpp)
+    return Tissue(_blue_gain(lab) * _fill_blue(blue, brown, mpp), dab, classes, mpp, lab=lab)
+
+
+def _blue_gain(lab: Laboratory) -> np.float32:
+    """What brings the nuclei of the source pictures to a laboratory's blue."""
+    return np.float32(lab.blue / Laboratory().blue)
 
 
 def _stroma(blue: FloatImage, brown: FloatImage, core: _Core, mpp: float) -> Mask:
@@ -201,17 +207,18 @@ def _places(rng: np.random.Generator, mask: Mask, mpp: float) -> FloatImage:
     return (coarse + 0.25 * smooth_noise(rng, shape, PLACE_UM / mpp)).astype(np.float32)
 
 
-def _drawn(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, mpp: float) -> Tissue:
+def _drawn(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, core: _Core, mpp: float) -> Tissue:
     """Real haematoxylin with membranes drawn between its nuclei where these look like tumour."""
     shape = (brown.shape[0], brown.shape[1])
     points, sure = _tumour_like(blue, mpp)
-    classes = np.full(shape, IGNORE, np.uint8)
+    bare = _smooth(brown, 4, mpp) < 0.05
+    classes = np.where(bare & (core.score == 0), np.uint8(UNSTAINED), np.uint8(IGNORE))
     glass = _smooth(blue + brown, 6, mpp) < 0.008
     classes[glass] = 0
     dab = np.minimum(brown, 0.04)
-    gain = np.float32(np.exp(rng.normal(0, 0.3)))
+    lab = Laboratory.random(rng)
     if len(points) < 4:
-        return Tissue(gain * blue, dab, classes, mpp)
+        return Tissue(_blue_gain(lab) * blue, dab, classes, mpp, lab=lab)
     y, x = pixel_grid(shape, mpp)
     bend = smooth_noise(rng, shape, 4 / mpp), smooth_noise(rng, shape, 4 / mpp)
     y, x = y + 0.8 * bend[0], x + 0.8 * bend[1]
@@ -226,7 +233,7 @@ def _drawn(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, mpp: f
     cells = cell_map(points, np.zeros(len(points), np.float32), mask, y, x, max(1, round(2 / mpp)))
     field = smooth_noise(rng, shape, rng.uniform(20, 60) / mpp)[at[:, 0], at[:, 1]]
     levels = cell_levels(rng, draw_percent(rng, int(rng.integers(4))), field.astype(float), rng.uniform(0.05, 0.4))
-    stain = draw_stain(rng, levels, columnar=False, lab=Laboratory.random(rng))
+    stain = draw_stain(rng, levels, columnar=False, lab=lab)
     border = ((ndimage.distance_transform_edt(mask) - 1) * mpp).astype(np.float32).ravel()[cells.pixels]
     gaps = smooth_noise(rng, shape, rng.uniform(1.2, 2.6) / mpp).ravel()[cells.pixels]
     far = np.full(len(cells.pixels), 1e3, np.float32)
@@ -236,10 +243,10 @@ def _drawn(rng: np.random.Generator, blue: FloatImage, brown: FloatImage, mpp: f
     dab.ravel()[cells.pixels] += line + stain.cytoplasm[cells.first] * np.maximum(grain, 0) * (1 - 0.8 * nucleus)
     given = 1 + levels[cells.first].astype(np.uint8)
     # an unstained cell that is small or stands alone may as well be stroma
-    given[(given == 1) & ~sure[cells.first]] = IGNORE
+    given[(given == 1) & ~sure[cells.first]] = UNSTAINED
     classes.ravel()[cells.pixels] = given
-    classes[(_smooth(brown, 4, mpp) > 0.05) & (classes > 0)] = IGNORE
-    return Tissue(gain * blue, dab.astype(np.float32), classes, mpp)
+    classes[~bare & (classes > 0)] = IGNORE
+    return Tissue(_blue_gain(lab) * blue, dab.astype(np.float32), classes, mpp, lab=lab)
 
 
 def _tumour_like(blue: FloatImage, mpp: float) -> tuple[npt.NDArray[np.float64], Mask]:
@@ -272,9 +279,9 @@ def _tumour_like(blue: FloatImage, mpp: float) -> tuple[npt.NDArray[np.float64],
 
 
 def _unchanged(blue: FloatImage, brown: FloatImage, core: _Core, mpp: float) -> Tissue:
-    """The tissue as it is: glass and plain stroma are no tumour; strong brown nets of 3+ cores are 3+."""
+    """The tissue as it is: glass and plain stroma are no tumour; score-0 cores are unstained; strong nets are 3+."""
     mean = _smooth(brown, 4, mpp)
-    classes = np.full(brown.shape, IGNORE, np.uint8)
+    classes = np.where((mean < 0.05) & (core.score == 0), np.uint8(UNSTAINED), np.uint8(IGNORE))
     classes[_smooth(blue + brown, 6, mpp) < 0.008] = 0
     classes[_stroma(blue, brown, core, mpp)] = 0
     if core.score == 3:

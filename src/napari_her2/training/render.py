@@ -19,7 +19,9 @@ Vector = tuple[float, float, float]
 # Unit OD vectors (red, green, blue). Haematoxylin: Ruifrok & Johnston 2001 as QuPath has it, and three bluer or greyer
 # ones of scanners; DAB: QuPath's default, and the redder end measured on dark membranes.
 _BLUES = np.array([[0.651, 0.701, 0.290], [0.655, 0.620, 0.432], [0.740, 0.610, 0.290], [0.610, 0.650, 0.450]])
-_BROWNS = np.array([[0.269, 0.568, 0.778], [0.330, 0.575, 0.749], [0.420, 0.590, 0.690]])
+_BROWNS = np.array([[0.269, 0.568, 0.778], [0.330, 0.575, 0.749], [0.400, 0.590, 0.700]])
+# Scanners kept for blind sets: red to green of the blue, red to blue of the brown, and brightness of the glass
+_BLIND_HUE, _BLIND_BROWN_HUE, _BLIND_GLASS = (1.08, 1.16), (0.37, 0.42), (221.0, 229.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Scanner:
     """
 
     h_vector: Vector = (0.694, 0.607, 0.387)
-    dab_vector: Vector = (0.269, 0.568, 0.778)
+    dab_vector: Vector = (0.310, 0.567, 0.763)
     white: Vector = (242.0, 241.0, 248.0)
     blur_um: float = 0.22
     sharpen: float = 0.9
@@ -62,20 +64,30 @@ class Scanner:
         return cls()
 
     @classmethod
-    def random(cls, rng: np.random.Generator) -> Scanner:
-        """Any laboratory's scanner."""
+    def random(cls, rng: np.random.Generator, *, blind: bool = False) -> Scanner:
+        """Any laboratory's scanner; with `blind` one whose glass and whose blue or brown no training tile has."""
+        while True:
+            scanner = cls._any(rng)
+            blue = _BLIND_HUE[0] < scanner.h_vector[0] / scanner.h_vector[1] < _BLIND_HUE[1]
+            brown = _BLIND_BROWN_HUE[0] < scanner.dab_vector[0] / scanner.dab_vector[2] < _BLIND_BROWN_HUE[1]
+            glass = _BLIND_GLASS[0] < scanner.white[1] < _BLIND_GLASS[1]
+            if (glass and (blue or brown)) if blind else not (glass or blue or brown):
+                return scanner
+
+    @classmethod
+    def _any(cls, rng: np.random.Generator) -> Scanner:
         bright = rng.uniform(205, 250)
         white = np.clip(bright + rng.normal(0, 2.5, 3) + rng.normal(0, 2.5) * np.array([1, 0, -1]), 190, 254)
         return cls(
             h_vector=_blend(rng, _BLUES, 0.02),
             dab_vector=_blend(rng, _BROWNS, 0.012),
             white=(float(white[0]), float(white[1]), float(white[2])),
-            blur_um=float(rng.uniform(0.15, 0.6) if rng.random() < 0.85 else rng.uniform(0.6, 1.3)),
+            blur_um=float(rng.uniform(0.15, 0.6) if rng.random() < 0.8 else rng.uniform(0.6, 1.3)),
             sharpen=float(rng.uniform(0, 1.2)),
             noise=float(rng.uniform(0.3, 3.0)),
             gamma=float(np.exp(rng.normal(0, 0.08))),
             shade=float(rng.uniform(0, 4)),
-            jpeg_quality=int(rng.integers(45, 96)),
+            jpeg_quality=int(rng.integers(40, 96)),
         )
 
 

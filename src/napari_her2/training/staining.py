@@ -15,10 +15,14 @@ __all__ = ["CellStain", "Laboratory", "cell_levels", "draw_percent", "draw_stain
 FloatArray = npt.NDArray[np.float64]
 
 #: Level of staining (class of the cell, with a fraction) -> peak DAB OD of its membrane line on the reference scanner.
+#: Between classes lies a step of about 1.5: a reader tells faint from moderate from intense, and a laboratory's
+#: gain is not known better than to some 20 %, so finer classes would be no truth that anyone could learn.
 _LEVELS = (0.0, 0.9, 1.05, 1.9, 2.1, 2.9, 3.1, 4.0)
-_LINE_OD = (0.0, 0.02, 0.07, 0.22, 0.30, 0.62, 0.75, 1.60)
+_LINE_OD = (0.0, 0.02, 0.065, 0.16, 0.25, 0.45, 0.68, 1.35)
 #: ... -> share of the cell's outline that carries the line.
-_COMPLETE = (0.0, 0.08, 0.22, 0.55, 0.78, 0.94, 0.97, 1.0)
+_COMPLETE = (0.0, 0.06, 0.25, 0.52, 0.80, 0.94, 0.97, 1.0)
+#: Blue and brown of laboratories that are kept for blind sets; see `Laboratory.random`.
+_BLIND_BLUE, _BLIND_BROWN = (0.21, 0.25), (1.08, 1.32)
 
 
 def score_of_percent(percent: Sequence[float]) -> int:
@@ -61,18 +65,23 @@ def draw_percent(rng: np.random.Generator, score: int) -> tuple[float, float, fl
     """
     if score not in (0, 1, 2, 3):
         raise ValueError(f"a HER2 score is 0, 1, 2 or 3, not {score}")
-    # shares stay a little off the 10 % border: cells are counted one by one, and few of them may fit a tile
+    # a percent off the 10 % border, because cells are counted one by one; else as spread as in real series: most 3+ is
+    # 3+ nearly all over, most 0 has next to nothing, and about one core in sixty is within 2 percent points of a rule
     if score == 0:
-        intense, moderate, faint = 0.0, 0.0, 8 * rng.beta(0.6, 2)
+        intense, moderate, faint = 0.0, 0.0, 9 * rng.beta(0.6, 1.2)
     elif score == 1:
-        intense, moderate = 0.0, 7 * rng.beta(0.7, 2)
-        faint = min(13 + 85 * rng.beta(1.2, 1.2), 100 - moderate)
+        intense, moderate = 0.0, 8.5 * rng.beta(0.6, 2.5)
+        faint = min(11 + 87 * rng.beta(1.1, 1.2), 100 - moderate)
+    elif score == 2 and rng.random() < 0.04:  # intense and complete, but in no more than a tenth
+        intense, moderate = rng.uniform(3, 9), rng.uniform(0, 8)
+        faint = (90 - intense - moderate) * rng.random()
     elif score == 2:
-        intense = 7.5 * rng.random() if rng.random() < 0.35 else 0.0
-        moderate = 14 + (84 - intense) * rng.beta(1.4, 1.0)
+        intense = 8.5 * rng.beta(1, 2) if rng.random() < 0.35 else 0.0
+        moderate = 11.5 + (88 - intense) * rng.beta(1.5, 1.0)
+        moderate = min(moderate, 100 - intense)
         faint = (100 - intense - moderate) * rng.beta(2, 1)
     else:
-        intense = 14 + 86 * rng.beta(1.6, 0.7)
+        intense = 11.5 + 88.5 * rng.beta(1.8, 0.7)
         moderate = (100 - intense) * rng.beta(2, 1)
         faint = (100 - intense - moderate) * rng.random()
     return 100 - intense - moderate - faint, faint, moderate, intense
@@ -101,10 +110,11 @@ def cell_levels(rng: np.random.Generator, percent: Sequence[float], regional: Fl
     ends = np.round(np.cumsum(percent) / 100 * n).astype(int)
     levels = np.empty(n)
     start = 0
+    lean = float(np.clip(rng.normal(0, 0.1), -0.15, 0.15))  # a tumour's classes may all be weak or strong of their kind
     for score, end in enumerate(ends):
         # cells stain a little more where the whole region does, so classes grade into one another
         levels[order[start:end]] = score + np.clip(
-            np.linspace(0.15, 0.85, max(end - start, 0)) + rng.normal(0, 0.12, max(end - start, 0)), 0.04, 0.96
+            lean + np.linspace(0.15, 0.85, max(end - start, 0)) + rng.normal(0, 0.1, max(end - start, 0)), 0.05, 0.95
         )
         start = max(start, end)
     return levels
@@ -160,14 +170,18 @@ class Laboratory:
     dirt: float = 1.0
 
     @classmethod
-    def random(cls, rng: np.random.Generator) -> Laboratory:
-        """Any laboratory.
+    def random(cls, rng: np.random.Generator, *, blind: bool = False) -> Laboratory:
+        """Any laboratory; with `blind` one of those that no training tile comes from.
 
         Absolute brown differs between laboratories by more than a class; its ratio to haematoxylin differs less, so the
         gains of both stains are drawn together.
         """
-        both, blue, brown = rng.normal(0, 1, 3)
-        return cls(0.20 * float(np.exp(0.30 * both + 0.28 * blue)), float(np.exp(0.20 * both + 0.20 * brown)))
+        while True:
+            both, blue, brown = rng.normal(0, 1, 3)
+            lab = cls(0.20 * float(np.exp(0.34 * both + 0.16 * blue)), float(np.exp(0.26 * both + 0.12 * brown)))
+            kept = _BLIND_BLUE[0] < lab.blue < _BLIND_BLUE[1] or _BLIND_BROWN[0] < lab.brown < _BLIND_BROWN[1]
+            if kept == blind:
+                return lab
 
 
 def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool, lab: Laboratory) -> CellStain:
@@ -175,13 +189,15 @@ def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool, lab
     gain = lab.brown * float(np.exp(rng.normal(0, 0.05)))
     cell = np.exp(rng.normal(0, 0.15, len(levels)))
     line = gain * cell * np.interp(levels, _LEVELS, _LINE_OD)
-    cytoplasm = line * rng.uniform(0.03, 0.15) * np.exp(rng.normal(0, 0.3, len(levels)))
+    cytoplasm = line * rng.uniform(0.03, 0.25) * np.exp(rng.normal(0, 0.3, len(levels)))
     clumpy = 0.0
     if (
         rng.random() < 0.3 * lab.dirt
     ):  # brown of the cytoplasm that is no membrane; weak membranes would drown in strong brown
-        strong = rng.random() < 0.4 and (levels.max(initial=0) < 1 or levels.mean() > 2)
-        diffuse = rng.uniform(0.15, 0.6) if strong else rng.uniform(0.02, 0.12)
+        # what hides membranes from every eye has no truth: the cytoplasm stays paler than the weakest of them
+        mean = float(levels.mean()) if len(levels) else 0.0
+        strong = rng.random() < 0.4 and (levels.max(initial=0) < 1 or mean > 3)
+        diffuse = rng.uniform(0.12, 0.5) if strong else rng.uniform(0.02, 0.12 if mean > 2 else 0.06)
         cytoplasm = cytoplasm + gain * diffuse * np.exp(rng.normal(0, 0.35, len(levels)))
         clumpy = float(rng.random())
     basolateral = columnar and rng.random() < 0.75
@@ -191,7 +207,7 @@ def draw_stain(rng: np.random.Generator, levels: FloatArray, columnar: bool, lab
         cytoplasm=cytoplasm.astype(np.float32),
         basal=float(rng.uniform(0.4, 1.0)),
         apical=float(rng.uniform(0.0, 0.25) if basolateral else rng.uniform(0.3, 0.9)),
-        width=float(rng.uniform(0.34, 0.55)),
+        width=float(rng.uniform(0.30, 0.52)),
         blue=lab.blue * float(np.exp(rng.normal(0, 0.06))),
         nuclear_brown=float(gain * rng.uniform(0.05, 0.3)) if rng.random() < 0.08 * lab.dirt else 0.0,
         background=float(gain * rng.uniform(0.02, 0.15))

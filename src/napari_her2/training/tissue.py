@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_her2.training.architecture import ARCHITECTURES, COARSE_UM, FAR, Layout, make_layout
-from napari_her2.training.artefacts import IGNORE, add_artefacts
+from napari_her2.training.architecture import ARCHITECTURES, COARSE_UM, FAR, Layout, make_layout, mixed_layout
+from napari_her2.training.artefacts import IGNORE, UNSTAINED, add_artefacts
 from napari_her2.training.cells import membrane, paint_nuclei, tumour_nuclei
 from napari_her2.training.fields import CellMap, FloatImage, cell_map, pixel_grid, smooth_noise, upsample
 from napari_her2.training.staining import CellStain, Laboratory, cell_levels, draw_percent, draw_stain, score_of_percent
 from napari_her2.training.stroma import Canvas, paint_stroma
 
-__all__ = ["CLASSES", "IGNORE", "Tissue", "make_core", "make_tile"]
+__all__ = ["CLASSES", "IGNORE", "UNSTAINED", "Tissue", "make_core", "make_tile"]
 
-#: What the values 0 to 4 of a class map mean; 255 (`IGNORE`) is "not known".
+#: What the values 0 to 4 of a class map mean; 254 (`UNSTAINED`) is "one of the first two", 255 (`IGNORE`) "not known".
 CLASSES = ("not tumour", "0", "1+", "2+", "3+")
 
+#: Distance of tumour cells (µm) that only blind cores have.
+BLIND_CELL_UM = (10.5, 12.5)
 #: Class maps are even over places of about this size (µm).
 PLACE_UM = 8.0
 
@@ -33,11 +35,14 @@ class Tissue:
     hematoxylin, dab : ndarray of float32, shape (y, x)
         Amount of each stain: decadic optical density along its unit vector.
     classes : ndarray of uint8, shape (y, x)
-        Index into `CLASSES` of the tumour cell at each pixel, 0 where there is none, `IGNORE` where it is not known.
+        Index into `CLASSES` of the tumour cell at each pixel, 0 where there is none; `UNSTAINED` or `IGNORE` where
+        the truth is known in part or not at all.
     mpp : float
         Micrometres per pixel.
     percent : tuple of 4 float
         Percent of tumour cells of class 0, 1+, 2+ and 3+; empty where cells were not counted.
+    lab : Laboratory
+        Whose staining it is.
     """
 
     hematoxylin: FloatImage
@@ -45,6 +50,7 @@ class Tissue:
     classes: npt.NDArray[np.uint8]
     mpp: float
     percent: tuple[float, ...] = ()
+    lab: Laboratory = field(default_factory=Laboratory)
 
     @property
     def score(self) -> int | None:
@@ -96,6 +102,7 @@ def make_core(
     damaged: bool = False,
     percent: tuple[float, float, float, float] | None = None,
     lab: Laboratory | None = None,
+    blind: bool = False,
 ) -> Tissue:
     """Draw a punched core on glass, whose score is `score` by the definition.
 
@@ -114,6 +121,8 @@ def make_core(
         Percent of tumour cells of each class, for a core of one's own making; `score` then stands back.
     lab : Laboratory, optional
         Whose staining; any laboratory's when not given.
+    blind : bool
+        Cells of a size, and staining of a laboratory, that nothing to train on has.
 
     Raises
     ------
@@ -123,7 +132,8 @@ def make_core(
     side = int(np.ceil(1.1 * diameter_um / mpp))
     kind = str(rng.choice(ARCHITECTURES[:7], p=(0.3, 0.12, 0.2, 0.14, 0.07, 0.1, 0.07)))
     inside = _disc(rng, side, mpp, diameter_um, damaged)
-    return _make(rng, (side, side), mpp, kind, percent or draw_percent(rng, score), inside, lab)
+    lab = lab or Laboratory.random(rng, blind=blind)
+    return _make(rng, (side, side), mpp, kind, percent or draw_percent(rng, score), inside, lab, blind)
 
 
 def _make(
@@ -134,14 +144,18 @@ def _make(
     percent: tuple[float, float, float, float],
     inside: FloatImage | None,
     lab: Laboratory | None,
+    blind: bool = False,
 ) -> Tissue:
     """Geometry, then stain, then mishaps; `inside` is the distance into tissue (µm), None for no glass."""
     lab = lab or Laboratory.random(rng)
-    cell_um = float(rng.uniform(6.5, 12.5))
+    cell_um = _cell_um(rng, blind)
     block = max(1, round(COARSE_UM / mpp))
     coarse = (-(-shape[0] // block), -(-shape[1] // block))
     scale = block * mpp / COARSE_UM
-    layout = make_layout(rng, coarse, kind, cell_um / scale).scaled(scale)
+    if kind != "stroma" and rng.random() < 0.35:
+        layout = mixed_layout(rng, coarse, (kind, str(rng.choice(ARCHITECTURES))), cell_um / scale).scaled(scale)
+    else:
+        layout = make_layout(rng, coarse, kind, cell_um / scale).scaled(scale)
     canvas = _canvas(rng, shape, mpp, block)
     tissue = np.ones(shape, bool) if inside is None else inside > 0
     epithelium, basal, apical = _epithelium(rng, canvas, layout, tissue)
@@ -169,16 +183,24 @@ def _make(
         canvas.dab *= fade
     count = np.bincount(levels[counted].astype(int), minlength=4)
     shares = tuple(float(c) for c in 100 * count / count.sum()) if counted.any() else ()
-    return Tissue(np.maximum(canvas.hematoxylin, 0), np.maximum(canvas.dab, 0), classes, mpp, shares)
+    return Tissue(np.maximum(canvas.hematoxylin, 0), np.maximum(canvas.dab, 0), classes, mpp, shares, lab)
+
+
+def _cell_um(rng: np.random.Generator, blind: bool) -> float:
+    """Typical distance of tumour cells in µm."""
+    while True:
+        size = float(rng.uniform(7.5, 16))
+        if (BLIND_CELL_UM[0] < size < BLIND_CELL_UM[1]) == blind:
+            return size
 
 
 def _canvas(rng: np.random.Generator, shape: tuple[int, int], mpp: float, block: int) -> Canvas:
     y, x = pixel_grid(shape, mpp)
     fine = smooth_noise(rng, shape, 0.55 / mpp)
     ragged = smooth_noise(rng, shape, 2.2 / mpp)
-    bend = rng.uniform(0.6, 1.6)
-    y = y + np.float32(bend) * smooth_noise(rng, shape, 7 / mpp) + np.float32(0.3) * ragged
-    x = x + np.float32(bend) * smooth_noise(rng, shape, 7 / mpp) + np.float32(0.3) * smooth_noise(rng, shape, 2.2 / mpp)
+    bend, fray = rng.uniform(0.6, 2.2), np.float32(rng.uniform(0.25, 0.6))
+    y = y + np.float32(bend) * smooth_noise(rng, shape, 7 / mpp) + fray * ragged
+    x = x + np.float32(bend) * smooth_noise(rng, shape, 7 / mpp) + fray * smooth_noise(rng, shape, 2.2 / mpp)
     return Canvas(mpp, block, y, x, fine, ragged, np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
 
@@ -243,11 +265,11 @@ def _thick_section(
     rng: np.random.Generator, line: FloatImage, canvas: Canvas, pixels: npt.NDArray[np.intp], cover: FloatImage
 ) -> FloatImage:
     """Add what shines through from below the plane of focus: the same net a little aside, blurred."""
-    shift = rng.normal(0, 1.3, 2) / canvas.mpp
+    shift = rng.normal(0, 1.8, 2) / canvas.mpp
     below = np.zeros(canvas.shape, np.float32)
     below.ravel()[pixels] = line
     below = ndimage.gaussian_filter(np.roll(below, shift.round().astype(int), (0, 1)), 0.8 / canvas.mpp, truncate=2.5)
-    through: FloatImage = line + np.float32(rng.uniform(0.1, 0.55)) * below.ravel()[pixels] * (1 - 0.5 * cover)
+    through: FloatImage = line + np.float32(rng.uniform(0.1, 0.8)) * below.ravel()[pixels] * (1 - 0.5 * cover)
     return through
 
 
