@@ -18,7 +18,7 @@ from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
 
-__all__ = ["Run", "counts", "record", "write_record"]
+__all__ = ["Run", "counts", "model_record", "record", "versions", "write_record"]
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "tifffile", "zarr", "imagecodecs", "openvino", "torch", "napari")
 
@@ -69,7 +69,7 @@ def record(run: Run) -> dict[str, Any]:
     model, slide = run.model, run.slide
     return {
         "purpose": "research use only, not for diagnosis",
-        "software": {"napari-her2": __version__, "python": platform.python_version(), **_versions()},
+        "software": {"napari-her2": __version__, "python": platform.python_version(), **versions()},
         "platform": f"{platform.system()} {platform.machine()}",
         "image": {
             "name": slide.name,
@@ -78,14 +78,21 @@ def record(run: Run) -> dict[str, Any]:
             "pixel_size_um": slide.mpp,
             "pixel_size_source": slide.mpp_source,
         },
-        "model": None if model is None else {"name": model.name, "version": model.version, "sha256": model.sha256},
+        "model": None if model is None else model_record(model),
         "heatmap_stride_pixels": None if run.heatmap is None else run.heatmap.stride,
         "counts": counts(run),
         **run.provenance,
     }
 
 
-def _versions() -> dict[str, str]:
+def model_record(model: ScoringModel) -> dict[str, Any]:
+    """Which model it was, and the batch that its cut points were refitted on, if they were."""
+    known: dict[str, Any] = {"name": model.name, "version": model.version, "sha256": model.sha256}
+    return known | ({"recalibration": dict(model.recalibration)} if model.recalibration else {})
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that results depend on."""
     found = {}
     for library in _LIBRARIES:
         try:
