@@ -69,7 +69,7 @@ def train(run: Path, real: Path | None, options: argparse.Namespace) -> tuple[Pl
     others = bank.paths()[: options.real_tiles]
     history = fit(network, tiles, others, params, run / f"{folder}.pt", report=_tell)
     if options.more_steps:
-        params = replace(params, steps=options.more_steps, seed=options.seed + 2, rate=1.5e-3, real_share=0.3)
+        params = replace(params, steps=options.more_steps, seed=options.seed + 2, rate=1.6e-3, real_share=0.3, frozen=0)
         history = fit(network, tiles, others, params, run / f"{folder}-more.pt", report=_tell)
     return network, history
 
@@ -129,7 +129,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--cores", type=int, default=200, help="generated cores to calibrate on; half as many to measure on"
     )
-    parser.add_argument("--more-steps", type=int, default=1300, help="and further ones, from a high rate again")
+    parser.add_argument("--more-steps", type=int, default=1000, help="and further ones, from a high rate again")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -85,9 +85,10 @@ def calibrate(
         guess = _pooling(numbers, start)
         return fit_cuts(sorted_cores, guess)[1] + 0.01 * float(np.sum((numbers - first) ** 2))
 
-    found: Any = optimize.minimize(
-        loss, first, method="Nelder-Mead", options={"maxiter": 60 + 40 * levels, "xatol": 0.02, "fatol": 1e-4}
-    )
+    # steps of their own: the method's are a share of the number, and the log of 1 is 0
+    simplex = np.vstack([first, first + 0.7 * np.eye(len(first))])
+    options = {"maxiter": 60 + 40 * levels, "xatol": 0.02, "fatol": 1e-4, "initial_simplex": simplex}
+    found: Any = optimize.minimize(loss, first, method="Nelder-Mead", options=options)
     best = fit_cuts(sorted_cores, _pooling(found.x, start))[0]
     confidence = probabilities(sorted_cores, best).max(axis=1)
     return replace(best, indeterminate_below=float(np.quantile(confidence, 1 - coverage)))
@@ -137,7 +138,7 @@ def _pooling_numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
 
 
 def _pooling(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibration:
-    reach, width, sharpness = np.exp(np.clip(numbers[:3], [-4, -2.3, -1.5], [-1, 0.5, 1.5]))
+    reach, width, sharpness = np.exp(np.clip(numbers[:3], [-4, -2.3, -1.5], [-1, 0.5, 2.3]))
     return replace(
         base,
         reach=float(reach),

@@ -1,0 +1,165 @@
+"""The default model on 523 generated cores whose stain, scanner and tissue settings were never used in training.
+
+Every core has the score that the ASCO/CAP definition gives its own cells. Beside the model stands a threshold on brown,
+its cut points fitted to generated cores of the training settings. Prints a table; the last line is JSON.
+
+python benchmarks/blind.py                          # all 523
+python benchmarks/blind.py --cores 100 --robust 40  # fewer, and how many classes change when a picture is spoilt
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+from scipy import ndimage
+
+from napari_her2.engine import Engine, open_engine
+from napari_her2.models import Calibration, ScoringModel, load_model
+from napari_her2.scoring import score_cores, score_probabilities
+from napari_her2.slide import Slide
+from napari_her2.stain import divide_white, optical_density, tissue_mask, white_point
+from napari_her2.training.calibrate import JudgedCore, fit_cuts
+from napari_her2.training.evaluate import FEW, agreement, generated_core, whole_picture
+from napari_her2.training.render import Scanner, render
+from napari_her2.training.tissue import Tissue
+
+SEED = 523
+#: Unit OD vectors that the threshold unmixes with: QuPath's defaults.
+STAINS = np.array([[0.651, 0.701, 0.290], [0.269, 0.568, 0.778]])
+
+Picture = np.ndarray
+
+
+def slide_of(picture: Picture, mpp: float = 0.5) -> Slide:
+    return Slide.from_arrays(picture, name="generated", mpp=mpp)
+
+
+def said(model: ScoringModel, engine: Engine, slide: Slide) -> np.ndarray:
+    """Probabilities of the four scores, by the same way that the viewer goes."""
+    return np.array(next(iter(score_cores(slide, [whole_picture(slide)], model, engine=engine))).probabilities)
+
+
+def brown(picture: Picture) -> float:
+    """DAB OD that a tenth of the tissue exceeds."""
+    clear = divide_white(picture, white_point(picture))[::2, ::2]
+    dab = (optical_density(clear).reshape(-1, 3) @ np.linalg.pinv(STAINS))[:, 1].reshape(clear.shape[:2])
+    return float(np.quantile(dab[tissue_mask(clear, blur=3)], 0.9))
+
+
+def near_a_rule(percent: tuple[float, ...], margin: float = 2.0) -> bool:
+    _, faint, moderate, intense = percent
+    return any(abs(share - 10) < margin for share in (intense, moderate + intense, faint + moderate + intense))
+
+
+def fit_threshold(count: int) -> Calibration:
+    """Cut points on the brown of generated cores of the training settings."""
+    cores = []
+    for number in range(count):
+        tissue, scanner, rng = generated_core((1, 7, number), number % 4)
+        value = 3 * brown(render(tissue, scanner, rng))
+        one = np.ones(1, np.float32)
+        cores.append(JudgedCore(str(number), number % 4, value * one, one, np.zeros(1, int)))
+    return fit_cuts(cores, Calibration(level_weights=(1.0,)))[0]
+
+
+def blurred(picture: Picture) -> Picture:
+    return ndimage.gaussian_filter(picture.astype(np.float32), (2, 2, 0)).round().astype(np.uint8)
+
+
+def cast(picture: Picture) -> Picture:
+    return np.clip(picture * np.array([1.0, 0.97, 0.90]), 0, 255).astype(np.uint8)
+
+
+def jpeg(picture: Picture) -> Picture:
+    return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(np.ascontiguousarray(picture), level=50))
+
+
+def spoilt(tissue: Tissue, scanner: Scanner, state: np.random.Generator) -> Iterator[tuple[str, Slide]]:
+    """The core as another stain, another scanner or another hand would have shown it."""
+
+    def taken(blue: float = 1, dab: float = 1, **vectors: tuple[float, float, float]) -> Picture:
+        other = replace(tissue, hematoxylin=tissue.hematoxylin * np.float32(blue), dab=tissue.dab * np.float32(dab))
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state.bit_generator.state
+        return render(other, replace(scanner, **vectors), rng)
+
+    def turned(vector: tuple[float, float, float], by: float) -> tuple[float, float, float]:
+        moved = np.array(vector) + np.array([by, 0, -by])
+        moved /= np.linalg.norm(moved)
+        return float(moved[0]), float(moved[1]), float(moved[2])
+
+    plain = taken()
+    yield "as it is", slide_of(plain)
+    for sign, name in ((1, "redder"), (-1, "bluer")):
+        vectors = {"h_vector": turned(scanner.h_vector, 0.05 * sign), "dab_vector": turned(scanner.dab_vector, 0.05)}
+        yield f"stain vectors {name}", slide_of(taken(**vectors))
+    yield "both stains -20 %", slide_of(taken(0.8, 0.8))
+    yield "both stains +20 %", slide_of(taken(1.2, 1.2))
+    yield "brown -20 %", slide_of(taken(1, 0.8))
+    yield "brown +20 %", slide_of(taken(1, 1.2))
+    changes: dict[str, Callable[[Picture], Picture]] = {
+        "white point cast": cast,
+        "blur 1 µm": blurred,
+        "JPEG 50": jpeg,
+        "mirrored": lambda p: np.ascontiguousarray(p[:, ::-1]),
+        "turned by 90°": lambda p: np.ascontiguousarray(np.rot90(p)),
+    }
+    for name, change in changes.items():
+        yield name, slide_of(change(plain))
+    yield "pixel size -20 %", slide_of(plain, 0.4)
+    yield "pixel size +20 %", slide_of(plain, 0.6)
+
+
+def robustness(model: ScoringModel, engine: Engine, count: int) -> dict[str, list[float]]:
+    """Share of cores whose class changes, and by two or more, for each way of spoiling them; 17 patches a core."""
+    few = replace(model, spec=replace(model.spec, levels=FEW))
+    classes: dict[str, list[int]] = {}
+    for number in range(count):
+        for name, slide in spoilt(*generated_core((SEED, number), number % 4, blind=True)):
+            classes.setdefault(name, []).append(int(said(few, engine, slide).argmax()))
+    plain = np.array(classes.pop("as it is"))
+    steps = {name: np.abs(np.array(found) - plain) for name, found in classes.items()}
+    return {name: [float((s > 0).mean().round(3)), float((s > 1).mean().round(3))] for name, s in steps.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cores", type=int, default=523)
+    parser.add_argument("--model", default=None, help="name or folder; the default model when not given")
+    parser.add_argument("--robust", type=int, default=0, help="cores to spoil")
+    options = parser.parse_args()
+    model = load_model(options.model) if options.model else load_model()
+    engine = open_engine(model, "cpu")
+    threshold = fit_threshold(min(100, max(12, options.cores // 4 * 4)))
+    truth, ours, theirs, near = [], [], [], 0
+    for number in range(options.cores):
+        tissue, scanner, rng = generated_core((SEED, number), number % 4, blind=True)
+        picture = render(tissue, scanner, rng)
+        assert tissue.score is not None
+        truth.append(tissue.score)
+        near += near_a_rule(tissue.percent)
+        ours.append(said(model, engine, slide_of(picture)))
+        theirs.append(score_probabilities(3 * brown(picture), threshold))
+        if number % 50 == 49:
+            print(f"{number + 1} cores", flush=True)
+    results = {name: agreement(truth, np.array(p)) for name, p in ((model.name, ours), ("threshold on brown", theirs))}
+    for name, result in results.items():
+        print(f"\n{name}")
+        for key, value in result.items():
+            print(f"  {key:16} {value}")
+    print(f"\n{near} of {options.cores} cores lie within 2 percent points of a 10 % rule")
+    result = results[model.name] | {"model": model.name, "near_a_rule": near, "baseline": results["threshold on brown"]}
+    if options.robust:
+        result["class_changes"] = robustness(model, engine, options.robust)
+        for name, (any_, two) in result["class_changes"].items():
+            print(f"  {name:20} {100 * any_:5.1f} % change class, {100 * two:.1f} % by two   (n = {options.robust})")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
