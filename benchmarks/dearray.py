@@ -11,7 +11,7 @@ seconds_median           to find the cores of an overview, the picture already r
 dearrayer_ratio          seconds of the PyPI package dearrayer / ours on the same overviews; null without --peer
 dearrayer                its mean and worst F1 there, grid size and diameter given; null without --peer
 layouts, layouts_worst   share of cores at the right row and column, by condition, neither diameter nor size given
-missing                  sensitivity and specificity for missing cores where 15 % are gone, of all and of the worst layout
+missing                  sensitivity and specificity for missing cores, 15 % gone, of all and of the worst layout
 wrong_diameter           share right with a diameter told 30 % too small and too large, and how often that was noticed
 right_above_0.9, ...     share of positions that are right among those found with a confidence above 0.9, how many those
                          are, the share right below, and a table by confidence: overviews and layouts taken together
@@ -24,6 +24,7 @@ separate environment that holds dearrayer (GPL: no dependency of ours).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -34,16 +35,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from big_slide import run_big_slide
 from PIL import Image, ImageDraw
 from scipy.optimize import linear_sum_assignment
-from tma_layouts import CONDITIONS, Scene, layouts, staged
 
+from big_slide import run_big_slide
 from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.dearray import DearrayParams, find_cores
 from napari_her2.errors import CoresError
 from napari_her2.slide import Slide
+from tma_layouts import CONDITIONS, Scene, layouts, staged
 
+AS_FOUND = DearrayParams()
 Points = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -243,7 +245,7 @@ def run_layouts(every: int) -> tuple[dict[str, object], list[Verdict]]:
     return result, all_verdicts
 
 
-def _find(slide: Slide, params: DearrayParams = DearrayParams()) -> tuple[CoreGrid, bool]:
+def _find(slide: Slide, params: DearrayParams = AS_FOUND) -> tuple[CoreGrid, bool]:
     """The cores, none where an error says so, and whether there was a warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -266,7 +268,7 @@ def reliability(verdicts: list[Verdict]) -> dict[str, object]:
     right = np.array([v.right for v in verdicts])
     high = sure > 0.9
     table = []
-    for low, top in zip(BINS[:-1], BINS[1:], strict=True):
+    for low, top in itertools.pairwise(BINS):
         chosen = (sure > low) & (sure <= top) if low else sure <= top
         if chosen.any():
             row = [int(chosen.sum()), round(float(sure[chosen].mean()), 3), round(float(right[chosen].mean()), 3)]
