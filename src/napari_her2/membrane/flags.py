@@ -36,7 +36,7 @@ class FlagParams:
     bubble_um2 : float
         Least area of a ring-shaped dark border on glass.
     background_od : float
-        DAB OD of nuclei that should hold none; faint membranes begin there.
+        DAB OD of nuclei that should hold none: twice what makes a faint membrane.
     edge_times : float
         Brown of the outermost 15 µm relative to that of the core, above which the rim has dried or trapped stain.
     """

@@ -56,11 +56,9 @@ class RuleSet:
         for k in (3, 2, 1):
             if self._enough(at_least[k], percent[k]):
                 return f"{k}+", f"{k}+: {_percent(percent[k])} of {total:,} cells have {words[k]}."
-        if not self.basolateral and percent[3] > _SOME:
-            return "2+", (
-                f"2+: {_percent(percent[3])} of {total:,} cells have {words[3]}, which is not more than "
-                f"{self.share:g} %."
-            )
+            if k == 2 and not self.basolateral and percent[3] > _SOME:
+                share = f"{_percent(percent[3])} of {total:,} cells have {words[3]}"
+                return "2+", f"2+: {share}, which is not more than {self.share:g} %."
         return "0", f"0: {_percent(percent[1])} of {total:,} cells have {words[1]}; more than {self.share:g} % make 1+."
 
     def _enough(self, cells: int, percent: float) -> bool:

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_her2.cores import Core, CoreState
+from napari_her2.measure import Measurement, MeasureParams, measure_core, measure_cores, measure_pixels
+from napari_her2.membrane import GASTRIC_RESECTION, Thresholds
+from napari_her2.membrane.calibrate import calibrate
+from napari_her2.membrane.flags import FlagParams
+from napari_her2.slide import Slide
+from napari_her2.stain import QUPATH_STAINS, Stains
+
+PITCH = 26  # pixels of 0.5 µm: cells of 13 µm
+STAINS = Stains((240.0, 240.0, 244.0), QUPATH_STAINS.hematoxylin, QUPATH_STAINS.dab)
+PARAMS = MeasureParams(min_cells=50, threads=1)
+
+
+def cells(
+    brown: float, share: float = 1.0, *, stained: float = 1.0, side: int = 11, cytoplasm: float = 0.0
+) -> np.ndarray:
+    """Square cells with round nuclei on glass: a share of the outline, of a share of the cells, is brown."""
+    rng = np.random.default_rng(1)
+    n = side * PITCH
+    y, x = np.mgrid[:n, :n]
+    row, column = y // PITCH, x // PITCH
+    v, u = y % PITCH - PITCH / 2 + 0.5, x % PITCH - PITCH / 2 + 0.5
+    shift = rng.normal(0, 0.8, (2, side, side))
+    h = 0.03 + 0.15 / (1 + np.exp((np.hypot(v - shift[0][row, column], u - shift[1][row, column]) - 8) / 0.7))
+    turn = (np.arctan2(v, u) + np.pi) / (2 * np.pi)
+    # the first columns are the stained ones: lines between two stained cells are drawn by both
+    on = (turn < share) & (column < round(stained * side))
+    line = brown * np.exp(-(((PITCH / 2 - np.maximum(abs(v), abs(u))) / 1.4) ** 2)) * on
+    d = np.maximum(line, cytoplasm)
+    h, d = (np.pad(a, 40) for a in (h, d))
+    od = h[..., None] * np.array(STAINS.hematoxylin) + d[..., None] * np.array(STAINS.dab)
+    light = np.array(STAINS.white) * 10**-od + rng.normal(0, 1, (*h.shape, 3))
+    return np.clip(np.rint(light), 0, 255).astype(np.uint8)
+
+
+def measured(picture: np.ndarray, params: MeasureParams = PARAMS) -> Measurement:
+    return measure_pixels(picture, STAINS, params)
+
+
+@pytest.mark.parametrize(
+    ("brown", "share", "score"), [(0.0, 1, "0"), (0.08, 0.4, "1+"), (0.25, 1, "2+"), (0.8, 1, "3+"), (0.015, 1, "0")]
+)
+def test_score_follows_intensity_and_completeness(brown: float, share: float, score: str):
+    found = measured(cells(brown, share))
+    assert found.score == score
+    assert found.sentence.startswith(f"{score}: ")
+    assert sum(found.percent) == pytest.approx(100)
+    assert found.h_score == pytest.approx(sum(k * p for k, p in enumerate(found.percent)))
+
+
+def test_every_nucleus_is_found_once_and_in_its_place():
+    found = measured(cells(0.0))
+    assert len(found.y) == pytest.approx(121, abs=4)
+    row, column = (found.y - 40) % PITCH - PITCH / 2, (found.x - 40) % PITCH - PITCH / 2
+    assert np.hypot(row, column).max() < 4
+    area = found.nuclei[found.counted].area  # type: ignore[index]
+    assert np.median(area) == pytest.approx(np.pi * 4**2, rel=0.25)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 1.0])
+def test_completeness_is_the_share_of_the_outline(share: float):
+    found = measured(cells(0.12, share))
+    inner = (found.y > 40 + PITCH) & (found.y < 40 + 10 * PITCH) & (found.x > 40 + PITCH) & (found.x < 40 + 10 * PITCH)
+    # a line between two cells is seen from both: the opposite part is drawn by the neighbours
+    both = min(1.0, 2 * share)
+    assert found.cells.completeness[inner].mean() == pytest.approx(both, abs=0.2)
+
+
+@pytest.mark.parametrize("stained", [3 / 11, 6 / 11])
+def test_percent_is_the_share_of_cells(stained: float):
+    found = measured(cells(0.8, stained=stained))
+    assert found.percent[3] == pytest.approx(100 * stained, abs=6)
+    assert found.score == "3+"
+
+
+def test_brown_cytoplasm_is_no_membrane():
+    assert measured(cells(0.0, cytoplasm=0.04)).percent[3] == 0
+    assert measured(cells(0.0, cytoplasm=0.3)).score in ("", "0", "1+")
+
+
+def test_too_little_is_not_scorable_and_says_why():
+    empty = measured(np.full((300, 300, 3), 240, np.uint8))
+    assert (empty.score, empty.columns["measured_score"]) == ("", "")
+    assert "tissue" in empty.sentence
+    few = measured(cells(0.0, side=5))
+    assert few.score == ""
+    assert "25 tumour-like cells (50 needed)" in few.sentence or "tumour-like cells" in few.sentence
+    assert any(f.startswith("Little epithelium") for f in few.flags)
+
+
+def test_brown_that_hides_its_nuclei_is_not_negative():
+    picture = np.full((400, 400, 3), 240, np.uint8)
+    picture[60:340, 60:340] = (90, 50, 25)
+    found = measured(picture)
+    assert found.score == ""
+    assert "not a negative core" in found.sentence
+
+
+def test_a_core_of_a_slide_has_its_cells_in_level_0_pixels():
+    picture = cells(0.8)
+    fine = np.repeat(np.repeat(picture, 2, 0), 2, 1)
+    slide = Slide.from_arrays(fine, mpp=0.25)
+    core = Core("A-1", 0, 0, fine.shape[0] / 2, fine.shape[1] / 2, fine.shape[0])
+    found = measure_core(slide, core, STAINS, PARAMS)
+    inside = (found.y - 80) % (2 * PITCH) - PITCH
+    assert np.abs(inside).max() < 8
+    assert found.core is core
+    assert set(found.columns) == {
+        "h_score",
+        *(f"percent_{k}" for k in range(4)),
+        "membrane_completeness",
+        "measured_score",
+    }
+    labels = found.label_image()
+    assert labels.shape == found.shape
+    assert labels[int(found.y[0] / 2), int(found.x[0] / 2)] == found.cells.cls[0] + 1
+    cores = [core, replace(core, name="A-2", state=CoreState.MISSING)]
+    assert [m.score for m in measure_cores(slide, cores, STAINS, PARAMS)] == [found.score]
+
+
+def test_a_painted_tumour_decides_which_cells_count():
+    picture = cells(0.8, stained=0.5)
+    region = np.zeros(picture.shape[:2], bool)
+    region[:, : 40 + 5 * PITCH] = True
+    found = measure_pixels(picture, STAINS, PARAMS, tumour=region)
+    assert found.percent[3] > 90
+
+
+def test_threads_change_nothing():
+    one, two = (measured(cells(0.25), replace(PARAMS, threads=t)) for t in (1, 2))
+    assert one.percent == two.percent
+    assert (one.y == two.y).all()
+
+
+def test_incomplete_membranes_count_in_gastric_tumours():
+    rules = replace(PARAMS, rules=GASTRIC_RESECTION)
+    picture = cells(0.4, 0.12)
+    assert measured(picture).score in ("1+", "2+")
+    assert measured(picture, rules).score >= "2+"
+    assert measured(picture, rules).h_score > measured(picture).h_score
+
+
+def test_controls_bring_the_thresholds_to_a_pale_batch():
+    rings = [measured(cells(b, s)).rings for b, s in ((0.0, 1), (0.045, 0.5), (0.12, 1), (0.22, 1))]
+    known = ["0", "1+", "2+", "3+"]
+    thresholds, sentence = calibrate(rings, known)
+    assert thresholds.intense < Thresholds().intense
+    assert "before" in sentence
+    assert measured(cells(0.22), replace(PARAMS, thresholds=thresholds)).score == "3+"
+    kept, _ = calibrate([measured(cells(0.8)).rings], ["3+"])
+    assert kept == Thresholds()
+
+
+def test_unusual_haematoxylin_is_flagged():
+    found = measured(cells(0.0), replace(PARAMS, nuclear_od=(0.4, 0.6)))
+    assert any("calibrate" in f for f in found.flags)
+
+
+def test_pen_and_bubble_are_flagged():
+    picture = cells(0.0)
+    assert not measured(picture).flags
+    picture[50:140, 50:140] = (40, 160, 90)  # green ink
+    assert any("Pen" in f for f in measured(picture).flags)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    ringed = np.full_like(cells(0.0), 240)
+    ringed[np.abs(np.hypot(y - 180, x - 180) - 120) < 8] = 120
+    params = replace(PARAMS, min_tissue=0.001, flags=FlagParams())
+    assert any("bubble" in f for f in measured(ringed, params).flags)
