@@ -19,6 +19,7 @@ __all__ = [
     "CoveragePoint",
     "Figure",
     "ReliabilityBin",
+    "all_or_none",
     "balanced_accuracy",
     "bootstrap",
     "brier_score",
@@ -303,7 +304,7 @@ def figures(
     for k, name in enumerate(FIGURES):
         bounds = (float(low[k]), float(high[k]))
         if name not in _NO_SHARE and values[k] in (0.0, 1.0):
-            bounds = _all_or_none(float(values[k]), units[k], level)
+            bounds = all_or_none(float(values[k]), units[k], level)
         elif bounds[0] == bounds[1]:
             bounds = (_NAN, _NAN)  # every draw was the same: it says nothing
         out[name] = Figure(float(values[k]), counts[k], *bounds)
@@ -350,8 +351,13 @@ def _units(cores: _Cores, patients: Sequence[Hashable], coverage: float) -> list
     return [len(np.unique(who[chosen])) for chosen in _subsets(cores, coverage)]
 
 
-def _all_or_none(value: float, n: int, level: float) -> tuple[float, float]:
-    """Exact interval of a share that is 0 or 1 in n patients, where a bootstrap gives one of no width."""
+def all_or_none(value: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share that is 0 or 1 in n patients, where a bootstrap gives one of no width.
+
+    References
+    ----------
+    Clopper & Pearson 1934, doi 10.1093/biomet/26.4.404.
+    """
     if not n:
         return _NAN, _NAN
     bound = ((1 - level) / 2) ** (1 / n)

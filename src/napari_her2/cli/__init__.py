@@ -73,6 +73,16 @@ TMAMap = Annotated[
         "--map", metavar="FILE", help="TMA map with the patients: a table or a matrix (CSV, TSV, XLSX, QPMAP)."
     ),
 ]
+ModelName = Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See: napari-her2 models.")]
+CalibrationFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Cut points of this batch, from napari-her2 calibrate.")
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
+Manifest = Annotated[
+    Path,
+    typer.Argument(metavar="MANIFEST.csv", help="Cores of known score: image, core, score, patient [, cores, split]."),
+]
+Split = Annotated[str | None, typer.Option(metavar="NAME", help="Only the cores of this split of the manifest.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed draws other patches.")]
 
@@ -144,8 +154,9 @@ def score(
     select: Annotated[
         str | None, typer.Option(metavar="NAMES", help='Score these cores only, such as "A-*,B-3".')
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See: napari-her2 models.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.")] = "auto",
+    model: ModelName = None,
+    calibration: CalibrationFile = None,
+    device: Device = "auto",
     single_core: Annotated[bool, typer.Option("--single-core", help="Each image is one core.")] = False,
     pixel_size: PixelSize = None,
     core_diameter: CoreDiameter = None,
@@ -158,11 +169,8 @@ def score(
     """Find the cores of slides and score them: tables, heatmap and report into one folder."""
     from napari_her2.cli.grid import GridOptions
     from napari_her2.cli.work import Options, work
-    from napari_her2.engine import DEVICES
-    from napari_her2.models import DEFAULT_MODEL, load_model
 
-    if device not in DEVICES:
-        raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}.", param_hint="--device")
+    _check_device(device)
     if cores is not None and (single_core or len(images) > 1):
         sentence = "it holds the cores of one slide: name one IMAGE, without --single-core."
         raise typer.BadParameter(sentence, param_hint="--cores")
@@ -172,7 +180,74 @@ def score(
         core_diameter=core_diameter, cores=cores, like=like, single_core=single_core, sectors=sectors, tma_map=tma_map
     )
     options = Options(grid, pixel_size, select, device, seed, overwrite)
-    work(images, output, options, load_model(model or DEFAULT_MODEL))
+    work(images, output, options, _model(model, calibration))
+
+
+@app.command("evaluate", rich_help_panel=_WORK)
+def _evaluate(
+    manifest: Manifest,
+    output: Folder,
+    model: ModelName = None,
+    calibration: CalibrationFile = None,
+    split: Split = None,
+    coverage: Annotated[
+        float, typer.Option(min=0.05, max=1, help="Share of the cores, the surest first, whose accuracy is stated.")
+    ] = 0.85,
+    device: Device = "auto",
+    pixel_size: PixelSize = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score cores of known score and report how well the model agrees; stopped and called again, it goes on."""
+    from napari_her2.cli.evaluate import EvaluateOptions, evaluate_model
+
+    _check_device(device)
+    options = EvaluateOptions(split, device, pixel_size, coverage, seed, overwrite)
+    evaluate_model(manifest, _model(model, calibration), output, options)
+
+
+@app.command("calibrate", rich_help_panel=_WORK)
+def _calibrate(
+    controls: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONTROLS", help="A manifest of control cores, or a scored .cores.csv with their reader scores."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The calibration, as JSON.")],
+    batch: Annotated[str, typer.Option(metavar="NAME", help="Name of the batch: goes with every score made with it.")],
+    model: ModelName = None,
+    split: Split = None,
+    device: Device = "auto",
+    pixel_size: PixelSize = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Refit the model's cut points, and nothing else, on a handful of control cores of known score."""
+    from napari_her2.cli.evaluate import EvaluateOptions, calibrate_model
+
+    _check_device(device)
+    options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite)
+    calibrate_model(controls, _model(model, None), batch, output, options)
+
+
+def _check_device(device: str) -> None:
+    from napari_her2.engine import DEVICES
+
+    if device not in DEVICES:
+        raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}.", param_hint="--device")
+
+
+def _model(name: str | None, calibration: Path | None) -> Any:
+    """The model asked for, with the cut points of a batch when they are given."""
+    from napari_her2.models import DEFAULT_MODEL, load_model
+
+    model = load_model(name or DEFAULT_MODEL)
+    if calibration is None:
+        return model
+    from napari_her2.recalibrate import apply_recalibration, read_recalibration
+
+    return apply_recalibration(model, read_recalibration(calibration))
 
 
 def _corner(text: str) -> str:

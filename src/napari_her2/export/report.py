@@ -20,7 +20,7 @@ from napari_her2.heatmap import Heatmap
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
 
-__all__ = ["write_report"]
+__all__ = ["data_url", "thumbnail", "write_report"]
 
 _THUMBNAIL = 168
 _OVERVIEW = 1600
@@ -46,7 +46,7 @@ def write_report(path: Path, run: Run) -> None:
         scores=SCORES,
         colours=SCORE_COLOURS,
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        overview=_data_url(picture),
+        overview=data_url(picture),
         size=(picture.shape[1], picture.shape[0]),
         rows=[_row(run, core, downsample) for core in run.grid],
         card=_card(run.model.card if run.model is not None else {}),
@@ -74,10 +74,10 @@ def _row(run: Run, core: Core, downsample: float) -> _Row:
     remarks = [score.reason if score is not None else "", core.reason, core.note]
     picture = heat = ""
     try:
-        thumbnail = _thumbnail(run.slide, core)
-        picture = _data_url(thumbnail)
+        square = thumbnail(run.slide, core)
+        picture = data_url(square)
         if run.heatmap is not None and score is not None and score.places is not None:
-            heat = _data_url(_heat(run.heatmap, core, thumbnail))
+            heat = data_url(_heat(run.heatmap, core, square))
     except SlideError as error:
         remarks.append(str(error))
     return _Row(
@@ -93,7 +93,7 @@ def _row(run: Run, core: Core, downsample: float) -> _Row:
     )
 
 
-def _thumbnail(slide: Slide, core: Core) -> npt.NDArray[np.uint8]:
+def thumbnail(slide: Slide, core: Core) -> npt.NDArray[np.uint8]:
     """The square around a core, uint8, shape (`_THUMBNAIL`, `_THUMBNAIL`, 3)."""
     from PIL import Image
 
@@ -125,7 +125,8 @@ def _heat(heatmap: Heatmap, core: Core, thumbnail: npt.NDArray[np.uint8]) -> npt
     return np.asarray(np.clip(np.rint(out), 0, 255), np.uint8)
 
 
-def _data_url(picture: npt.NDArray[np.uint8]) -> str:
+def data_url(picture: npt.NDArray[np.uint8]) -> str:
+    """A picture, uint8 (y, x, 3), as JPEG within a page."""
     from PIL import Image
 
     buffer = io.BytesIO()
