@@ -50,8 +50,8 @@ def plain(pixels: np.ndarray, tissue: np.ndarray) -> tuple[int, float, float]:
     cells = expand_labels(labels, 5 / MPP)
     ring = np.where(ndimage.maximum_filter(find_boundaries(cells), 3), cells, 0)
     brown = ndimage.gaussian_filter(d, 0.35 / MPP)
-    rows = [(p.area, p.centroid, p.mean_intensity) for p in regionprops(labels, intensity_image=h)]
-    rings = [p.mean_intensity for p in regionprops(ring, intensity_image=brown)]
+    rows = [(p.area, p.centroid, p.intensity_mean) for p in regionprops(labels, intensity_image=h)]
+    rings = [p.intensity_mean for p in regionprops(ring, intensity_image=brown)]
     areas = np.array([row[0] for row in rows]) * MPP**2
     return len(rows), float(np.median(areas)) if rows else 0.0, float(np.mean(rings)) if rings else 0.0
 
