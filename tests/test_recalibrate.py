@@ -95,6 +95,8 @@ def test_the_result_says_what_it_is(mock_model: ScoringModel):
     assert "4 control cores (1 of 0, 1 of 1+, 1 of 2+, 1 of 3+)" in known.sentence
     some = Recalibration(**recalibrate(mock_model, [0.1, 0.2, 1.0], [0, 0, 1], "b").recalibration)
     assert "No control showed 2+ or 3+" in some.sentence
+    assert "look at the controls" not in some.sentence
+    assert "look at the controls" in replace(some, right_before=3, right_after=2).sentence
 
 
 def test_calibrations_do_not_pile_up(mock_model: ScoringModel):

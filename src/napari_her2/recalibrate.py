@@ -86,6 +86,8 @@ class Recalibration:
         told = ", ".join(f"{k} of {s}" for k, s in zip(self.controls, SCORES, strict=True) if k)
         unseen = [s for k, s in zip(self.controls, SCORES, strict=True) if not k]
         rest = f" No control showed {' or '.join(unseen)}: borders there moved with the others." if unseen else ""
+        if self.right_after < self.right_before:
+            rest += " It made fewer of them right: look at the controls whose score differs before you use it."
         return (
             f"{self.batch}: the cut points moved from {moved}, on {self.n} control cores ({told}); "
             f"{self.right_before} of them were right before, {self.right_after} are now.{rest}"

@@ -95,6 +95,8 @@ def evaluate_model(path: Path, model: ScoringModel, folder: Path, options: Evalu
         write_evaluation_report(temporary, evaluation, model, provenance, images)
     part.path.unlink(missing_ok=True)
     _summary(evaluation, model, folder)
+    for core in evaluation.unscored:
+        typer.echo(f"napari-her2: core {core.core} of {core.image}: {core.reason}".replace("core  of ", ""), err=True)
     if evaluation.unscored:
         raise typer.Exit(3)
 

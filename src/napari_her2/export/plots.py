@@ -51,7 +51,7 @@ def reliability_svg(bins: Sequence[ReliabilityBin]) -> str:
             f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{_BLUE}" fill-opacity="0.55" stroke="{_BLUE}">'
             f"<title>{b.n} cores: confidence {b.confidence:.2f}, right {b.accuracy:.2f}</title></circle>"
         )
-        parts.append(_text(float(x), float(y) - radius - 4, str(b.n), _SOFT, 11))
+        parts.append(_text(float(x) + radius + 4 + 3 * len(str(b.n)), float(y) + 4, str(b.n), _INK, 11))
     return _svg(parts, "confidence", "share right", "Confidence against the share of cores that were right")
 
 
