@@ -97,12 +97,12 @@ def judged(
     return found
 
 
-def generated_slides(count: int, seed: int) -> Iterator[tuple[str, int, Any]]:
+def generated_slides(count: int, seed: int, *, blind: bool = False) -> Iterator[tuple[str, int, Any]]:
     """The cores numbered 0 to `count` - 1, the four scores in turn, each of another laboratory and scanner."""
     for number in range(count):
 
         def make(number: int = number) -> Slide:
-            tissue, scanner, rng = generated_core((seed, 7, number), number % 4)
+            tissue, scanner, rng = generated_core((seed, 7, number), number % 4, blind=blind)
             return Slide.from_arrays(render(tissue, scanner, rng), name=f"generated {number}", mpp=tissue.mpp)
 
         yield f"generated-{seed}-{number:04d}", number % 4, make
