@@ -27,8 +27,7 @@ class FlagParams:
     Attributes
     ----------
     blurred_rise : float
-        Mean fall of a nucleus's edge over 1.5 µm, relative to its own blueness. In-focus real cores have 0.35 and
-        more, the same cores under a blur of 2 µm 0.25 and less.
+        Mean fall of a nucleus's edge over 1.5 µm, relative to its own blueness; a first guess, not measured yet.
     fold_share, fold_times : float
         A fold is tissue whose OD is this many times the core's median in a piece of at least 400 µm².
     pen_share : float
