@@ -54,19 +54,19 @@ def find_cores(slide: Slide, params: DearrayParams = _NOTHING_KNOWN) -> CoreGrid
         One core per position of the grid in reading order, those without tissue in state ``missing`` at the place
         where the lattice expects them, then cores off the grid (orientation and control cores; row and column -1,
         names X-1, X-2, ...). Rows and columns are numbered straight through, gaps between blocks do not count.
-        `found_confidence` says how sure the state of a position is; below about 0.9 `reason` says why.
+        `found_confidence` is the chance that the position is right; below 0.9 `reason` says why.
 
     Raises
     ------
     CoresError
-        If the slide is blank, or its tissue does not form round pieces of one size.
+        If the slide is blank, or its tissue does not form round pieces of one size in rows and columns.
     PixelSizeError
-        If the diameter is given in µm and the slide does not know its pixel size.
+        If the diameter or the pitch is given in µm and the slide does not know its pixel size.
 
     Warns
     -----
     UserWarning
-        If the given diameter is not that of the cores on the slide; the slide's own is used then.
+        For each given value that is not that of the slide; the slide's own is used then.
     """
     given = params.diameter(slide)
     picture, downsample = slide.overview(_SIDE)

@@ -203,8 +203,9 @@ def _basis(points: Points, strength: Points, radius: float, told: Told) -> tuple
         close = np.hypot(*(step - top).T) < 0.5 * radius
         return np.asarray(np.average(step[close], axis=0, weights=weight[close]))
 
-    u = best(np.abs(angle) <= 50)
-    v = best(np.abs(angle - 90) <= 50)
+    level, wide = (0.0, 50) if told.degrees is None else (told.degrees, 30)
+    u = best(np.abs(angle - level) <= wide)
+    v = best(np.abs(angle - level - 90) <= wide)
     if u is None and v is None:
         return None
     if u is not None and v is not None:

@@ -23,6 +23,8 @@ _LEAST_FULL = 0.75
 #: So many discs and more must stand in lines: pairs of neighbours a step apart, for each disc, are 1.09 and more on
 #: those slides, and at most 0.4 where fragments lie at random.
 _MANY, _LEAST_LINKS = 6, 0.65
+#: Fewer have no lines to speak for them: the better quarter of them has at least this ring response.
+_FEW_CLEAR = 0.65
 
 
 def look_like_cores(tissue: Tissue, spots: Sequence[Spot]) -> bool:
@@ -49,6 +51,8 @@ def look_like_cores(tissue: Tissue, spots: Sequence[Spot]) -> bool:
         full.append(float(tissue.sharp[window][disc].mean()) if disc.any() else 0.0)
     ring = far & ~near
     around = float(tissue.sharp[ring].mean()) if ring.any() else 0.0
+    if len(spots) < _MANY and float(np.quantile([s.response for s in spots], 0.75)) < _FEW_CLEAR:
+        return False
     return around <= _MOST_AROUND and float(np.quantile(full, 0.75)) >= _LEAST_FULL
 
 

@@ -30,7 +30,7 @@ def told_lattice(points: Points, strength: Points, radius: float, told: Told) ->
     if own is None or (_pitch_agrees(own, told) and _turn_agrees(own, told)):
         return own
     other = fit_lattice(points, strength, radius, told)
-    if other is None or other.links < _AS_GOOD * own.links:
+    if other is None or other.links < _AS_GOOD * own.links or (other.row >= 0).sum() < (own.row >= 0).sum():
         return own
     return other if _pitch_agrees(other, told) and _turn_agrees(other, told) else own
 
@@ -56,7 +56,7 @@ def warn_of_grid(slide: Slide, grid: CoreGrid, lattice: Lattice | None, told: To
         )
     if lattice is not None and told.degrees is not None and not _turn_agrees(lattice, told):
         disagree(
-            f"a rotation of {told.degrees:.3g} degrees", f"the rows of {slide.name} are turned by {_turn(lattice):.2g}"
+            f"a rotation of {told.degrees:.3g} degrees", f"the rows of {slide.name} are turned by {_turn(lattice):.1f}"
         )
     if told.blocks is not None and (found := count_sectors(grid)) != told.blocks:
         disagree(f"{told.blocks} block{'s' * (told.blocks > 1)}", f"the gaps of {slide.name} make {found}")
@@ -64,7 +64,7 @@ def warn_of_grid(slide: Slide, grid: CoreGrid, lattice: Lattice | None, told: To
 
 def disagree(said: str, seen: str) -> None:
     """Warn that something told is wrong, and that the slide's own is used."""
-    warnings.warn(f"You said {said}; {seen}, and its cores were found with that.", UserWarning, stacklevel=4)
+    warnings.warn(f"You said {said}; {seen}, and that was used.", UserWarning, stacklevel=4)
 
 
 def length(slide: Slide, pixels: float) -> str:
