@@ -15,7 +15,7 @@ from rich.table import Table
 from napari_her2 import engine as engine_module
 from napari_her2.agreement import Figure
 from napari_her2.cli import RESEARCH_USE
-from napari_her2.cli.work import _progress, _remark
+from napari_her2.cli.work import progress_bar, tell
 from napari_her2.errors import CoresError, ModelError, OutputError
 from napari_her2.evaluate import EvaluatedCore, Evaluation, PartFile, evaluate, evaluate_cores
 from napari_her2.export import read_cores_file
@@ -64,7 +64,7 @@ def evaluate_model(path: Path, model: ScoringModel, folder: Path, options: Evalu
         With code 3 when some cores have no score, 130 after Ctrl-C.
     """
     console = Console(stderr=True)
-    manifest = _of_split(read_manifest(path), options.split, partial(_remark, console))
+    manifest = _of_split(read_manifest(path), options.split, partial(tell, console))
     check_folder(folder)
     there = [name for name in _FILES if (folder / name).exists()]
     if there and not options.overwrite:
@@ -136,8 +136,8 @@ def _score(
     if part is not None:
         part.begin(done)
     if done:
-        _remark(console, f"{len(done)} cores were scored before: going on with the other {len(manifest) - len(done)}.")
-    with _progress(console) as progress:
+        tell(console, f"{len(done)} cores were scored before: going on with the other {len(manifest) - len(done)}.")
+    with progress_bar(console) as progress:
         task = progress.add_task("scoring", total=len(manifest), completed=len(done))
         found = evaluate_cores(
             manifest,
@@ -146,7 +146,7 @@ def _score(
             seed=options.seed,
             pixel_size=options.pixel_size,
             done=done,
-            remark=partial(_remark, console),
+            remark=partial(tell, console),
         )
         try:
             for core in found:
@@ -203,12 +203,12 @@ def calibrate_model(path: Path, model: ScoringModel, batch: str, output: Path, o
     check_folder(output.parent)
     console = Console(stderr=True)
     if path.suffix.lower() in (".geojson", ".json") or _is_table_of_cores(path):
-        values, scores = _read_controls(path, model, partial(_remark, console))
+        values, scores = _read_controls(path, model, partial(tell, console))
     else:
-        manifest = _of_split(read_manifest(path), options.split, partial(_remark, console))
+        manifest = _of_split(read_manifest(path), options.split, partial(tell, console))
         cores, _ = _score(manifest, own_cuts(model), options, None, {}, console)
         for core in (c for c in cores if not c.score):
-            _remark(console, f"{core.image} {core.core} is no control: {core.reason}")
+            tell(console, f"{core.image} {core.core} is no control: {core.reason}")
         values, scores = [core.value for core in cores], [core.truth for core in cores]
     result = Recalibration(**recalibrate(model, values, scores, batch).recalibration)
     write_recalibration(output, result, overwrite=options.overwrite)

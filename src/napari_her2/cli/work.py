@@ -31,7 +31,7 @@ from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
 from napari_her2.table import cores_table
 
-__all__ = ["Options", "work"]
+__all__ = ["Options", "progress_bar", "tell", "work"]
 
 #: Seconds between two writings of what is scored so far.
 _FLUSH_SECONDS = 5.0
@@ -87,10 +87,10 @@ def work(images: Sequence[Path], folder: Path, options: Options, model: ScoringM
     outcomes: list[_Outcome] = []
     # compiled once, when the first slide is ready for it
     engine = cache(lambda: engine_module.open_engine(model, options.device)) if model is not None else None
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         for path in images:
             task = progress.add_task(f"{image_stem(path)}: finding cores", total=None)
-            show, remark = partial(progress.update, task), partial(_remark, console)
+            show, remark = partial(progress.update, task), partial(tell, console)
             outcomes.append(_image(path, folder, options, model, engine, show, remark))
             progress.remove_task(task)
             if outcomes[-1].error and len(images) > 1:
@@ -100,12 +100,14 @@ def work(images: Sequence[Path], folder: Path, options: Options, model: ScoringM
     _finish(outcomes, folder, alone=len(images) == 1)
 
 
-def _remark(console: Console, sentence: str) -> None:
+def tell(console: Console, sentence: str) -> None:
+    """What the user should know of an image, beside the progress."""
     console.print(f"napari-her2: {sentence}", style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
+def progress_bar(console: Console) -> Iterator[Progress]:
+    """Progress over cores, with the time left."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     left = (TextColumn("cores, left"), TimeRemainingColumn())
     with Progress(*columns, *left, console=console, transient=True) as progress:
