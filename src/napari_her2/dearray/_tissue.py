@@ -29,6 +29,10 @@ _SURE, _GRAIN = 0.04, 0.03
 def white_point(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Colour of the glass: the middle of the commonest brightness.
 
+    `stain.white_point` asks for the brightest instead, which also holds on a picture of nothing but tissue. An overview
+    shows more glass than anything else, but also what is brighter: a paper label makes it find no cores. On the 8 real
+    overviews and a real slide both agree within a grey level, and so do the cores.
+
     Parameters
     ----------
     picture : ndarray of uint8, shape (y, x, 3)
