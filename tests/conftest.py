@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_her2.cores import Core, CoreGrid, core_name
+from napari_her2.cores import Core, CoreGrid
 from napari_her2.models import ScoringModel
+from napari_her2.naming import core_name
 from napari_her2.pyramid import LevelSpec, PyramidSpec
 from napari_her2.slide import Slide
 

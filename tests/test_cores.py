@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_her2.cores import Core, CoreGrid, CoreState, core_name, row_letters
+from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError
+from napari_her2.naming import core_name, row_letters
 
 
 def grid() -> CoreGrid:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_her2.cores import Core, CoreGrid, CoreState, core_name
+from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.grid_edit import complete
-from napari_her2.naming import Naming, parse_labels
+from napari_her2.naming import Naming, core_name, parse_labels
 from napari_her2.sectors import count_sectors, join_sectors, split_sectors
 
 PITCH = 100.0

@@ -8,9 +8,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from napari_her2.errors import CoresError
-from napari_her2.naming import core_name, row_letters
 
-__all__ = ["Core", "CoreGrid", "CoreState", "core_name", "row_letters"]
+__all__ = ["Core", "CoreGrid", "CoreState"]
 
 
 class CoreState(StrEnum):

@@ -7,12 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from napari_her2.cores import Core, CoreGrid
 from napari_her2.errors import CoresError
-
-if TYPE_CHECKING:
-    from napari_her2.cores import Core, CoreGrid
 
 __all__ = [
     "Naming",

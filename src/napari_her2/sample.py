@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_her2.cores import CoreState, core_name
+from napari_her2.cores import CoreState
 from napari_her2.errors import OutputError, SlideError
+from napari_her2.naming import core_name
 from napari_her2.slide_files import image_stem
 from napari_her2.training.artefacts import add_dust
 from napari_her2.training.fields import smooth_noise

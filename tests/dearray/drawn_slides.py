@@ -7,8 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from napari_her2.cores import CoreGrid, CoreState, core_name
+from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.dearray import DearrayParams, find_cores
+from napari_her2.naming import core_name
 from napari_her2.slide import Slide
 
 Picture = npt.NDArray[np.uint8]

@@ -9,7 +9,8 @@ from drawn_slides import Picture, check, drawn, found, lattice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_her2.cores import CoreGrid, CoreState, core_name
+from napari_her2.cores import CoreGrid, CoreState
+from napari_her2.naming import core_name
 
 
 @pytest.mark.parametrize("degrees", [0, 11, -28, 40, -44])

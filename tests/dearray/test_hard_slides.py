@@ -8,8 +8,9 @@ import pytest
 from drawn_slides import GLASS, Picture, check, drawn, found, lattice
 from scipy import ndimage
 
-from napari_her2.cores import CoreState, core_name
+from napari_her2.cores import CoreState
 from napari_her2.errors import CoresError
+from napari_her2.naming import core_name
 
 # --- the cores ----------------------------------------------------------------------------------------------------
 

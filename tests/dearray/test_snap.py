@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_her2.cores import Core, CoreGrid, CoreState, core_name
+from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.dearray import find_cores
 from napari_her2.dearray.snap import snap_grid
 from napari_her2.errors import CoresError
+from napari_her2.naming import core_name
 from napari_her2.slide import Slide
 
 Picture = npt.NDArray[np.uint8]

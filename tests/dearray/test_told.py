@@ -10,9 +10,10 @@ from drawn_slides import check, drawn, found, lattice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_her2.cores import CoreGrid, CoreState, core_name
+from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.dearray import DearrayParams, find_cores
 from napari_her2.errors import CoresError, PixelSizeError
+from napari_her2.naming import core_name
 from napari_her2.slide import Slide
 
 PLACES = lattice(5, 7, degrees=6)

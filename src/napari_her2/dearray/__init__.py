@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from napari_her2.cores import CoreGrid, core_name
+from napari_her2.cores import CoreGrid
 from napari_her2.dearray._discs import common_radius, disc_worth, pick
 from napari_her2.dearray._fit import Spot, Spots, is_core
 from napari_her2.dearray._outline import with_outlines
@@ -21,6 +21,7 @@ from napari_her2.dearray._section import in_lines, look_like_cores
 from napari_her2.dearray._tissue import Tissue, find_tissue, without_frame
 from napari_her2.dearray._told import disagree, length, told_lattice, warn_of_grid
 from napari_her2.errors import CoresError
+from napari_her2.naming import core_name
 from napari_her2.slide import Slide
 
 __all__ = ["DearrayParams", "find_cores"]

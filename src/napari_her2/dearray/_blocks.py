@@ -16,6 +16,8 @@ Ints = npt.NDArray[np.int64]
 _SAME = 0.45
 #: A few points make a row or column of their own only this far (in pitches) from the next.
 _APART = 0.72
+#: A block shifted by more than this (in pitches) may as well be shifted by the rest of a pitch the other way.
+_UNSURE = 0.3
 #: A group of so many points may be shifted by up to a pitch to fit the lines of the others.
 _FEW = 4
 #: Gaps of k pitches with few cores beside them come out short: 18 of 3 pitches on real layouts were read as 2.4 to 3.
@@ -161,7 +163,10 @@ def _lines(value: Points, label: Ints, groups: list[Ints]) -> tuple[Ints, Points
             gap = at - known[np.argmin(np.abs(at[:, None] - known), axis=1)]
             near = np.abs(gap) < 0.75
             # blocks shifted against each other move as one: the shift is a mean on the circle of one pitch
-            turn = np.angle(np.mean(np.exp(2j * np.pi * gap[near]))) / (2 * np.pi) if near.any() else 0.0
+            turn = float(np.angle(np.mean(np.exp(2j * np.pi * gap[near])))) / (2 * np.pi) if near.any() else 0.0
+            if abs(turn) > _UNSURE:
+                # about half a pitch may be meant either way: the one that makes fewer lines of its own
+                turn = min(turn, turn - np.sign(turn), key=lambda t: (_strangers(at - t, known), abs(t)))
         else:
             known, turn = np.empty(0), 0.0
         for m, a in zip(own, at, strict=True):
@@ -184,6 +189,11 @@ def _lines(value: Points, label: Ints, groups: list[Ints]) -> tuple[Ints, Points
     for new, old in enumerate(order):
         line[members[old]] = new
     return line, np.array(places)[order]
+
+
+def _strangers(at: Points, known: Points) -> int:
+    """How many lines are none of the known ones."""
+    return int((np.abs(at[:, None] - known).min(axis=1) >= _SAME).sum())
 
 
 def _absorb(value: Points, line: Ints, place: Points, other: Ints, groups: list[Ints]) -> None:

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from napari_her2.cores import Core, CoreGrid, CoreState, core_name
+from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError
 from napari_her2.grid_edit import complete
+from napari_her2.naming import core_name
 from napari_her2.rectangle import one_rectangle
 from napari_her2.spreadsheet import read_text
 
