@@ -26,7 +26,7 @@ from napari_her2.slide import Slide
 
 __all__ = ["DearrayParams", "find_cores"]
 
-#: Longest side of the overview that is looked at, in pixels.
+#: Longest side of the overview that is looked at, in pixels; half as much more where the slide has it ready.
 _SIDE = 1536
 #: The overview is reduced until a core is about this many pixels in radius.
 _RADIUS = 14
@@ -70,7 +70,7 @@ def find_cores(slide: Slide, params: DearrayParams = _NOTHING_KNOWN) -> CoreGrid
         For each given value that is not that of the slide; the slide's own is used then.
     """
     given = params.diameter(slide)
-    picture, downsample = slide.overview(_SIDE)
+    picture, downsample = slide.overview(_side(slide))
     tissue = find_tissue(picture)
     radius = _radius(slide, tissue, downsample, given)
     factor = max(1, int(radius / _RADIUS))
@@ -94,6 +94,12 @@ def find_cores(slide: Slide, params: DearrayParams = _NOTHING_KNOWN) -> CoreGrid
     grid = with_outlines(tissue, CoreGrid(tuple(cores.values())), downsample)
     warn_of_grid(slide, grid, lattice, told, downsample)
     return grid
+
+
+def _side(slide: Slide) -> int:
+    """Longest side of the overview: that of a level which is hardly too large, rather than half of it."""
+    sides = [int(max(level.shape[:2])) for level in slide.levels]
+    return max((side for side in sides if _SIDE < side <= 1.5 * _SIDE), default=_SIDE)
 
 
 def _none_found(slide: Slide) -> CoresError:

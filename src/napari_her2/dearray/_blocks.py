@@ -22,6 +22,10 @@ _UNSURE = 0.3
 _FEW = 4
 #: Gaps of k pitches with few cores beside them come out short: 18 of 3 pitches on real layouts were read as 2.4 to 3.
 _SHORT = 0.1
+#: So many cores at most, or this share of all, are control cores where a gap of so many pitches sets them apart.
+_CONTROLS, _CONTROL_SHARE, _FAR = 4, 0.035, 2.3
+#: One core alone is for orientation where the line beside it has at least this share of the fullest line.
+_BESIDE_ONE = 0.3
 #: A line is not thought to be wholly lost when its neighbours make that less likely than this.
 _UNLIKELY = 0.01
 #: In a grid whose lines are no further apart than this (in pitches), one gap this near a whole number is a lost line.
@@ -224,30 +228,40 @@ def _trim(row: Ints, column: Ints, rows: Points, columns: Points) -> tuple[Ints,
     """Take small groups at the border off the grid: orientation and control cores."""
     row, column = row.copy(), column.copy()
     total = max(1, int((row >= 0).sum()))
-    small = max(4, round(0.03 * total))
-    for _ in range(4):
+    changed = True
+    while changed:
         changed = False
         for index, place in ((row, rows), (column, columns)):
-            for flip in (False, True):
-                used = np.unique(index[index >= 0])[:: -1 if flip else 1]
-                if len(used) < 3:
-                    continue
-                counts = [int((index == n).sum()) for n in used]
-                full = max(counts)
-                beyond = 0
-                for n in range(min(4, len(used) - 2)):
-                    beyond += counts[n]
-                    gap = abs(place[used[n + 1]] - place[used[n]])
-                    dense = counts[n + 1] > 0.5 * full
-                    lone = beyond == 1 and full >= 5
-                    if dense and (lone or (beyond <= small and gap > 2.3)):
-                        gone = np.isin(index, used[: n + 1])
-                        row[gone] = column[gone] = -1
-                        changed = True
-                        break
-        if not changed:
-            break
+            for step in (1, -1):
+                used, counts = (n[::step] for n in np.unique(index[index >= 0], return_counts=True))
+                beyond = _beyond(counts, np.abs(np.diff(place[used])), total)
+                if beyond:
+                    gone = np.isin(index, used[:beyond])
+                    row[gone] = column[gone] = -1
+                    changed = True
     return row, column
+
+
+def _beyond(counts: Ints, gaps: Points, total: int) -> int:
+    """How many lines, from the border inwards, hold only cores that do not belong to the grid.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n,)
+        Cores on each line.
+    gaps : ndarray of float, shape (n - 1,)
+        Between lines, in pitches.
+    total : int
+        Cores on the grid.
+    """
+    few, full = max(_CONTROLS, _CONTROL_SHARE * total), counts.max()
+    for n in range(min(4, len(counts) - 2)):
+        cores = counts[: n + 1].sum()
+        if cores == 1 and full >= 5 and counts[n + 1] > _BESIDE_ONE * full:
+            return n + 1
+        if cores <= few and gaps[n] > _FAR and counts[n + 1] > 0.5 * full:
+            return n + 1
+    return 0
 
 
 def _drop_stray(line: Ints, other: Ints, told: int | None) -> tuple[Ints, Ints]:

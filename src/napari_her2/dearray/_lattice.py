@@ -169,7 +169,7 @@ def _steps(straight: Straight, place: Points) -> tuple[Points, Points]:
 
 
 def _basis(points: Points, strength: Points, radius: float, told: Told) -> tuple[Points, Points] | None:
-    """Commonest step to a neighbour along the rows (within 50 degrees of level) and one along the columns."""
+    """Commonest step to a neighbour along the rows (within 45 degrees of level) and one along the columns."""
     if len(points) < 2:
         return None
     k = min(len(points), 7)
@@ -182,13 +182,10 @@ def _basis(points: Points, strength: Points, radius: float, told: Told) -> tuple
     if len(step) == 0:
         return None
     step, weight = np.concatenate([step, -step]), np.concatenate([weight, weight])
-    tree = cKDTree(step)
-    votes = np.array(
-        [
-            np.sum(weight[n] * np.exp(-np.sum((step[n] - s) ** 2, axis=1) / (0.18 * radius**2)))
-            for s, n in zip(step, tree.query_ball_point(step, radius), strict=True)
-        ]
-    )
+    i, j = cKDTree(step).query_pairs(radius, output_type="ndarray").T
+    like = np.exp(-np.sum((step[i] - step[j]) ** 2, axis=1) / (0.18 * radius**2))
+    n = len(step)
+    votes = weight + np.bincount(i, weight[j] * like, n) + np.bincount(j, weight[i] * like, n)
     angle = np.degrees(np.arctan2(step[:, 0], step[:, 1]))
     if told.pitch is not None:
         votes *= np.exp(-0.5 * (np.log(np.hypot(*step.T) / told.pitch) / _LIKE_PITCH) ** 2)
@@ -203,7 +200,7 @@ def _basis(points: Points, strength: Points, radius: float, told: Told) -> tuple
         close = np.hypot(*(step - top).T) < 0.5 * radius
         return np.asarray(np.average(step[close], axis=0, weights=weight[close]))
 
-    level, wide = (0.0, 50) if told.degrees is None else (told.degrees, 30)
+    level, wide = (0.0, 45) if told.degrees is None else (told.degrees, 30)
     u = best(np.abs(angle - level) <= wide)
     v = best(np.abs(angle - level - 90) <= wide)
     if u is None and v is None:

@@ -21,8 +21,8 @@ _MOST_AROUND = 0.13
 #: The better quarter of cores is filled to this share: 0.9 and more there, at most 0.7 on ovals and fragments.
 _LEAST_FULL = 0.75
 #: So many discs and more must stand in lines: pairs of neighbours a step apart, for each disc, are 1.09 and more on
-#: those slides, and at most 0.4 where fragments lie at random.
-_MANY, _LEAST_LINKS = 6, 0.65
+#: those slides, 0.52 where half of the cores are lost, and at most 0.4 where fragments lie at random.
+_MANY, _LEAST_LINKS = 6, 0.45
 #: Fewer have no lines to speak for them: the better quarter of them has at least this ring response.
 _FEW_CLEAR = 0.65
 
