@@ -89,3 +89,7 @@ def test_the_shipped_model_is_whole_and_says_what_it_is():
     size = sum(f.stat().st_size for f in model.folder.iterdir())
     assert size < 25 * 2**20
     assert list(model.calibration.cuts) == sorted(model.calibration.cuts)
+
+
+def test_the_shipped_network_tells_no_folders_of_whoever_exported_it() -> None:
+    assert b'File "' not in load_model().onnx_path.read_bytes()

@@ -14,7 +14,7 @@ from napari_her2.files import writing
 from napari_her2.models import ScoringModel, model_header, tensors_sha256
 from napari_her2.networks import PlaceNetwork
 
-__all__ = ["save_model"]
+__all__ = ["save_model", "strip_traces"]
 
 
 def save_model(model: ScoringModel, network: PlaceNetwork, folder: Path) -> ScoringModel:
@@ -55,3 +55,17 @@ def _export(network: PlaceNetwork, patch: int, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    strip_traces(path)
+
+
+def strip_traces(path: Path) -> None:
+    """Take out what the exporter notes of each node: traces with the folders of whoever exported it."""
+    import onnx
+
+    model = onnx.load(path)
+    parts = [model, model.graph, *model.functions, *model.graph.node, *model.graph.value_info, *model.graph.initializer]
+    parts += [*model.graph.input, *model.graph.output, *(node for f in model.functions for node in f.node)]
+    for part in parts:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    onnx.save(model, path)
