@@ -45,11 +45,13 @@ def test_a_folder_that_cannot_be_written_only_goes_to_the_log(watch, own_data_fo
 
 
 def test_what_nobody_came_back_to_is_deleted_in_time(watch, own_data_folder):
-    old = own_data_folder / "autosave" / "0123.cores.geojson"
-    old.parent.mkdir()
-    old.write_text("{}")
-    saved_when(watch.slide)
-    assert old.exists()
-    os.utime(old, (0, time.time() - 91 * 86_400))
-    saved_when(watch.slide)
-    assert not old.exists()
+    folder = own_data_folder / "autosave"
+    folder.mkdir()
+    for name, days in (("old", 91), ("new", 89)):
+        (folder / f"{name}.cores.geojson").write_text("{}")
+        os.utime(folder / f"{name}.cores.geojson", (0, time.time() - days * 86_400))
+    autosave = Autosave(watch)
+    watch.settle()
+    autosave.flush()
+    assert not (folder / "old.cores.geojson").exists()
+    assert (folder / "new.cores.geojson").exists()

@@ -74,8 +74,15 @@ def _write(slide: Slide, write: Callable[[], str]) -> None:
     try:
         autosave_path(slide).parent.mkdir(parents=True, exist_ok=True)
         write()
+        _clear_old(autosave_path(slide).parent)
     except (OSError, HER2Error) as error:
         _LOG.warning("The cores of %s could not be saved against a crash: %s", slide.name, error)
+
+
+def _clear_old(folder: Path) -> None:
+    for old in folder.glob("*.cores.geojson"):
+        if time.time() - old.stat().st_mtime > _DAYS * 86_400:
+            old.unlink()
 
 
 def autosave_path(slide: Slide) -> Path:
@@ -87,12 +94,7 @@ def autosave_path(slide: Slide) -> Path:
 
 def saved_when(slide: Slide) -> float | None:
     """When the cores of a slide were saved last, in seconds of `time.time`; None when they never were."""
-    path = autosave_path(slide)
-    with suppress(OSError):
-        for old in path.parent.glob("*.cores.geojson"):
-            if time.time() - old.stat().st_mtime > _DAYS * 86_400:
-                old.unlink()
     try:
-        return path.stat().st_mtime
+        return autosave_path(slide).stat().st_mtime
     except OSError:
         return None
