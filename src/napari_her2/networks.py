@@ -60,8 +60,15 @@ class PlaceNetwork(nn.Module):
         -------
         float tensor, shape (n, levels, 5, y / stride, x / stride)
         """
-        inputs = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        out: torch.Tensor = self.head(self.encoder(inputs))
+        return self.head_logits(self.encoder(self.inputs(pixels)))
+
+    def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the encoder takes of grey levels (n, y, x, 3): shape (n, 3, y, x)."""
+        return (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+
+    def head_logits(self, features: torch.Tensor) -> torch.Tensor:
+        """What `logits` gives, from the encoder's features."""
+        out: torch.Tensor = self.head(features)
         n, _, h, w = out.shape
         return out.view(n, self.levels, CLASSES, h, w)
 

@@ -34,7 +34,7 @@ def main() -> None:
     options = _options()
     real = Path(os.environ["NAPARI_HER2_REAL_DATA"]) / "her2_cores" if "NAPARI_HER2_REAL_DATA" in os.environ else None
     network, history = train(options.run, real, options)
-    model = ScoringModel(name=options.output.name, version="2", spec=PyramidSpec())
+    model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec())
     model = save_model(model, network, options.output)
     cache = options.run / f"judged-{model.weights_sha256[:12]}"
     learned = judged(model, generated_slides(options.cores, 1), cache)
@@ -68,9 +68,6 @@ def train(run: Path, real: Path | None, options: argparse.Namespace) -> tuple[Pl
     params = replace(params, steps=options.real_steps, seed=options.seed + 1, rate=params.rate / 2)
     others = bank.paths()[: options.real_tiles]
     history = fit(network, tiles, others, params, run / f"{folder}.pt", report=_tell)
-    if options.more_steps:
-        params = replace(params, steps=options.more_steps, seed=options.seed + 2, rate=1.6e-3, real_share=0.3, frozen=0)
-        history = fit(network, tiles, others, params, run / f"{folder}-more.pt", report=_tell)
     return network, history
 
 
@@ -91,8 +88,6 @@ def model_card(
     if learned_from_real:
         tiles += f"; then {options.real_steps} steps, four tiles in ten from {options.real_tiles} of real tissue with "
         tiles += "changed stain"
-    if learned_from_real and options.more_steps:
-        tiles += f"; then {options.more_steps} steps, three tiles in ten of them real"
     return {
         "intended use": "Research use only. Not a medical device; not for diagnosis or treatment decisions.",
         "learned from": {"tiles": tiles, "last loss (nats a place)": round(history[-1], 4)},
@@ -120,7 +115,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m napari_her2.training", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run: tiles and checkpoint")
     parser.add_argument("-o", "--output", type=Path, required=True, help="model folder; its name is the model's")
-    parser.add_argument("--tiles", type=int, default=800, help="generated tiles")
+    parser.add_argument("--tiles", type=int, default=3000, help="generated tiles")
     parser.add_argument("--steps", type=int, default=FitParams.steps, help="steps on generated tiles alone")
     parser.add_argument("--real-tiles", type=int, default=400)
     parser.add_argument("--real-steps", type=int, default=0, help="further steps on generated and real tiles")
@@ -128,9 +123,8 @@ def _options() -> argparse.Namespace:
         "--leave-out", nargs="*", default=[], help="beginnings of names of real cores not to learn from"
     )
     parser.add_argument(
-        "--cores", type=int, default=120, help="generated cores to calibrate on; half as many blind ones to measure on"
+        "--cores", type=int, default=240, help="generated cores to calibrate on; half as many blind ones to measure on"
     )
-    parser.add_argument("--more-steps", type=int, default=0, help="and further ones, from a high rate again")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -19,6 +19,7 @@ from napari_her2.files import writing
 from napari_her2.networks import CLASSES, PlaceNetwork
 from napari_her2.stain import divide_white
 from napari_her2.training.bank import read_tile
+from napari_her2.training.folded import encode
 from napari_her2.training.render import Scanner, render
 from napari_her2.training.staining import Laboratory
 from napari_her2.training.tissue import IGNORE, UNSTAINED, Tissue
@@ -51,15 +52,15 @@ class FitParams:
     real_share : float
         Share of the tiles that comes from the bank of real tissue, when there is one.
     frozen : int
-        Blocks of the encoder, from the input on, that keep their ImageNet weights with the stem.
+        Parts of the encoder, from the input on, that keep their ImageNet weights: stem, its normalisation, then blocks.
     seed : int
     """
 
-    steps: int = 1600
+    steps: int = 6000
     tiles: int = 3
     rate: float = 2e-3
     real_share: float = 0.4
-    frozen: int = 1
+    frozen: int = 0
     seed: int = 0
 
 
@@ -94,7 +95,7 @@ def tile_views(path: Path, rng: np.random.Generator, stride: int) -> Views:
         and of what is only known to be unstained, not summing to 1 where a part of the place is unknown.
     """
     tile = restained(read_tile(path), Laboratory.random(rng), float(np.exp(np.clip(rng.normal(0, 0.08), -0.2, 0.2))))
-    scanner = Scanner.random(rng)
+    scanner = Scanner.random(rng, wide=True)
     white = np.clip(np.array(scanner.white) * rng.normal(1, 0.008, 3), 150, 255)
     picture = divide_white(render(tile, scanner, rng), white)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
@@ -173,7 +174,7 @@ def fit(
         Mean loss over each `SAVE_EVERY` steps, nats a place.
     """
     network.to(device)
-    network.encoder[: 2 + params.frozen].requires_grad_(False)  # the stem, its normalisation, then the blocks
+    network.encoder[: params.frozen].requires_grad_(False)
     groups = [
         {"params": [p for p in network.encoder.parameters() if p.requires_grad], "lr": params.rate / 4},
         {"params": network.head.parameters(), "lr": params.rate},
@@ -206,14 +207,12 @@ def fit(
 
 
 def _step(network: PlaceNetwork, batches: Any, optimiser: torch.optim.Optimizer, device: str) -> float:
-    network.train()
-    for module in network.modules():  # the ImageNet statistics stay: batches here are few tiles of like tissue
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
+    network.eval()  # the ImageNet statistics stay: batches here are few tiles of like tissue
     optimiser.zero_grad(set_to_none=True)
     total = 0.0
     for level, (pixels, target) in enumerate(batches):
-        loss: Any = place_loss(network.logits(pixels.to(device))[:, level], target.to(device))
+        inputs = network.inputs(pixels.to(device)).contiguous(memory_format=torch.channels_last)
+        loss: Any = place_loss(network.head_logits(encode(network.encoder, inputs))[:, level], target.to(device))
         loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import imagecodecs
 import numpy as np
@@ -64,10 +64,14 @@ class Scanner:
         return cls()
 
     @classmethod
-    def random(cls, rng: np.random.Generator, *, blind: bool = False) -> Scanner:
-        """Any laboratory's scanner; with `blind` one whose glass and whose blue or brown no training tile has."""
+    def random(cls, rng: np.random.Generator, *, blind: bool = False, wide: bool = False) -> Scanner:
+        """Any laboratory's scanner; with `blind` one whose glass and whose blue or brown no training tile has.
+
+        With `wide` colours and blur spread further than those of any scanner that is measured on: to learn from.
+        """
         while True:
             scanner = cls._any(rng)
+            scanner = scanner._spread(rng) if wide else scanner
             blue = _BLIND_HUE[0] < scanner.h_vector[0] / scanner.h_vector[1] < _BLIND_HUE[1]
             brown = _BLIND_BROWN_HUE[0] < scanner.dab_vector[0] / scanner.dab_vector[2] < _BLIND_BROWN_HUE[1]
             glass = _BLIND_GLASS[0] < scanner.white[1] < _BLIND_GLASS[1]
@@ -88,6 +92,14 @@ class Scanner:
             gamma=float(np.exp(rng.normal(0, 0.08))),
             shade=float(rng.uniform(0, 4)),
             jpeg_quality=int(rng.integers(40, 96)),
+        )
+
+    def _spread(self, rng: np.random.Generator) -> Scanner:
+        return replace(
+            self,
+            h_vector=_blend(rng, np.array([self.h_vector]), 0.03),
+            dab_vector=_blend(rng, np.array([self.dab_vector]), 0.03),
+            blur_um=max(self.blur_um, float(rng.uniform(0.5, 1.4))) if rng.random() < 0.25 else self.blur_um,
         )
 
 
