@@ -9,7 +9,6 @@ from hypothesis.extra import numpy as hnp
 from napari_her2.agreement import (
     FIGURES,
     balanced_accuracy,
-    bootstrap,
     brier_score,
     confusion,
     consensus,
@@ -23,6 +22,7 @@ from napari_her2.agreement import (
     reliability,
     sensitivities,
 )
+from napari_her2.intervals import bootstrap
 
 scores = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 

@@ -1,17 +1,18 @@
-"""How well scores agree with what readers said: kappa, sensitivity, calibration, coverage, and how sure that is.
+"""How well scores agree with what readers said: kappa, sensitivity, calibration, coverage.
 
 Scores are integers from 0 to 3. Tables have the truth in rows and what was said in columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_her2.intervals import all_or_none, bootstrap, numbered
 from napari_her2.scores import SCORES
 
 __all__ = [
@@ -19,9 +20,7 @@ __all__ = [
     "CoveragePoint",
     "Figure",
     "ReliabilityBin",
-    "all_or_none",
     "balanced_accuracy",
-    "bootstrap",
     "brier_score",
     "confusion",
     "consensus",
@@ -285,7 +284,7 @@ def figures(
     coverage : float
         Share of the cores, the surest first, of ``accuracy_at_coverage``; 0..1.
     draws, seed, level
-        See `bootstrap`.
+        See `intervals.bootstrap`.
 
     Raises
     ------
@@ -347,74 +346,8 @@ def _counts(cores: _Cores, coverage: float) -> list[int]:
 
 def _units(cores: _Cores, patients: Sequence[Hashable], coverage: float) -> list[int]:
     """How many patients each of `FIGURES` stands on."""
-    who = _numbered(patients)
+    who = numbered(patients)
     return [len(np.unique(who[chosen])) for chosen in _subsets(cores, coverage)]
-
-
-def all_or_none(value: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a share that is 0 or 1 in n patients, where a bootstrap gives one of no width.
-
-    References
-    ----------
-    Clopper & Pearson 1934, doi 10.1093/biomet/26.4.404.
-    """
-    if not n:
-        return _NAN, _NAN
-    bound = ((1 - level) / 2) ** (1 / n)
-    return (bound, 1.0) if value == 1 else (0.0, 1 - bound)
-
-
-def bootstrap(
-    measure: Callable[[Ints], Floats],
-    patients: Sequence[Hashable],
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[Floats, Floats]:
-    """Intervals of figures: patients are drawn again with replacement, each with all cores.
-
-    Cores of one patient resemble each other; drawing cores would make the interval too narrow.
-
-    Parameters
-    ----------
-    measure : callable
-        Given indices of cores, shape (m,), returns figures, shape (k,); NaN where there is nothing to measure.
-    patients : sequence, length n
-        Whose core it is.
-    draws : int
-    seed : int
-        The same seed gives the same interval.
-    level : float
-        Share of the draws inside the interval; percentile method.
-
-    Returns
-    -------
-    low, high : ndarray of float, shape (k,)
-        NaN with a single patient, or where more than half of the draws had nothing to measure.
-
-    References
-    ----------
-    Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; clusters: Field & Welsh 2007,
-    doi 10.1111/j.1467-9868.2007.00593.x.
-    """
-    who = _numbered(patients)
-    order = np.argsort(who, kind="stable")
-    cores_of = np.split(order, np.cumsum(np.bincount(who))[:-1])
-    if len(cores_of) < 2:
-        nothing = np.full(len(measure(order)), _NAN)
-        return nothing, nothing.copy()
-    rng = np.random.default_rng(seed)
-    found = np.array(
-        [
-            measure(np.concatenate([cores_of[k] for k in rng.integers(0, len(cores_of), len(cores_of))]))
-            for _ in range(draws)
-        ]
-    )
-    there = np.isfinite(found).mean(axis=0) > 0.5
-    low, high = np.full(found.shape[1], _NAN), np.full(found.shape[1], _NAN)
-    tail = 100 * (1 - level) / 2
-    low[there], high[there] = np.nanpercentile(found[:, there], [tail, 100 - tail], axis=0)
-    return low, high
 
 
 def consensus(readers: npt.ArrayLike) -> Ints:
@@ -442,12 +375,6 @@ def consensus(readers: npt.ArrayLike) -> Ints:
         tied = np.nonzero(count == count.max())[0]
         out[index] = tied[np.argmin(np.abs(tied - np.median(given)))]
     return out
-
-
-def _numbered(patients: Sequence[Hashable]) -> Ints:
-    """Patients as 0, 1, 2, ... in order of appearance; shape (n,)."""
-    number: dict[Hashable, int] = {}
-    return np.array([number.setdefault(p, len(number)) for p in patients], np.intp)
 
 
 def _right(truth: npt.ArrayLike, likely: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], Floats]:

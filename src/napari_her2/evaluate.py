@@ -16,8 +16,6 @@ from napari_her2.agreement import (
     CoveragePoint,
     Figure,
     ReliabilityBin,
-    all_or_none,
-    bootstrap,
     confusion,
     coverage_curve,
     figures,
@@ -28,6 +26,7 @@ from napari_her2.dearray import find_cores
 from napari_her2.engine import Engine
 from napari_her2.errors import CoresError, HER2Error, OutputError
 from napari_her2.export.read import read_cores
+from napari_her2.intervals import all_or_none, bootstrap
 from napari_her2.manifest import Manifest, ManifestCore
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES

@@ -22,7 +22,7 @@ def test_agreement_is_what_it_says():
     assert other["accuracy"] == 0.5
     assert other["ece"] == 0.5
     assert other["off_by_two"] == 0.25
-    assert other["sensitivity"] == [0.5, 0.0, 1.0, 0.0]
+    assert other["sensitivity"] == [0.5, None, 1.0, 0.0]
     assert np.sum(other["table"]) == other["n"] == 4
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_her2.agreement import confusion, figures
 from napari_her2.cores import Core
 from napari_her2.engine import Engine, open_engine
 from napari_her2.files import writing
@@ -121,26 +122,24 @@ def agreement(truth: npt.ArrayLike, likely: npt.NDArray[np.floating], *, coverag
     Returns
     -------
     dict
-        n, accuracy, quadratic_kappa, sensitivity (of each score), ece (10 bins of confidence), accuracy_at_85 (or
-        whatever the coverage is), off_by_two (share), table (rows: truth).
+        n, accuracy, quadratic_kappa, sensitivity (of each score; None without cores of it), ece (10 bins of
+        confidence), accuracy_at_85 (or whatever the coverage is), off_by_two (share), table (rows: truth).
     """
-    truth = np.asarray(truth, int)
-    n, said, confidence = len(truth), likely.argmax(axis=1), likely.max(axis=1)
-    table = np.zeros((4, 4), int)
-    np.add.at(table, (truth, said), 1)
-    right = said == truth
-    off = (np.arange(4)[:, None] - np.arange(4)) ** 2
-    chance = table.sum(1)[:, None] * table.sum(0) / n
-    bins = np.minimum((confidence * 10).astype(int), 9)
-    gaps = [abs(right[bins == b].sum() - confidence[bins == b].sum()) for b in range(10)]
-    surest = np.argsort(-confidence, kind="stable")[: round(coverage * n)]
-    return {
-        "n": n,
-        "accuracy": round(float(right.mean()), 4),
-        "quadratic_kappa": round(float(1 - (off * table).sum() / max(1e-9, float((off * chance).sum()))), 4),
-        "sensitivity": [round(float(table[k, k] / max(1, table[k].sum())), 4) for k in range(4)],
-        "ece": round(float(sum(gaps) / n), 4),
-        f"accuracy_at_{round(100 * coverage)}": round(float(right[surest].mean()), 4),
-        "off_by_two": round(float(table[off >= 4].sum() / n), 4),
-        "table": table.tolist(),
+    found = figures(truth, likely, range(len(likely)), coverage=coverage, draws=1)
+    names = {
+        "quadratic_kappa": "quadratic_kappa",
+        "ece": "ece",
+        f"accuracy_at_{round(100 * coverage)}": "accuracy_at_coverage",
     }
+    return {
+        "n": len(likely),
+        "accuracy": round(found["accuracy"].value, 4),
+        "sensitivity": [_rounded(found[f"sensitivity_{k}"].value) for k in range(4)],
+        **{ours: _rounded(found[name].value) for ours, name in names.items()},
+        "off_by_two": round(found["off_by_two"].value, 4),
+        "table": confusion(truth, likely.argmax(axis=1)).tolist(),
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
