@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_her2.cores import Core, CoreGrid
 from napari_her2.errors import HER2Error
+from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 from napari_her2.viewer import ask
@@ -21,6 +22,7 @@ from napari_her2.viewer.cores_scores import clear_scores, scores_of_layer
 from napari_her2.viewer.edit_layer import Scored, scored_of_layer, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.history import History, State
+from napari_her2.viewer.recut import model_of_layer, recut_layer
 from napari_her2.viewer.slide_layer import KEY
 from napari_her2.viewer.tidy import moved_cores, moved_scored_cores, put_back, tidy
 
@@ -32,12 +34,13 @@ class CoresWatch:
 
     A moved core that was scored is put back, or loses its score: the user is asked.
 
-    Signals: `changed()` after shapes or features changed, `selected()` after the selection did, and
-    `said(message, is_error)`.
+    Signals: `changed()` after shapes or features changed, `selected()` after the selection did, `recut(model)` when
+    the scores got its cut points, and `said(message, is_error)`.
     """
 
     changed = Signal()
     selected = Signal()
+    recut = Signal(object)
     said = Signal(str, bool)
 
     def __init__(self, layers: LayerList) -> None:
@@ -137,7 +140,7 @@ class CoresWatch:
         before = {core.name: core for core in self._history.now.grid}
         after = {core.name: core for core in grid}
         if before == after:
-            self._history.leave(scored=scored_of_layer(self.layer))
+            self._leave()
             return
         gone = [name for name in before if name not in after]
         if gone and not did:
@@ -159,6 +162,20 @@ class CoresWatch:
         self._clear_heat(lost)
         self._push(did)
         self.changed.emit()
+
+    def calibrate(self, did: str, model: ScoringModel) -> int:
+        """Give the scores the cut points of `model`; returns how many are called otherwise now."""
+        if self.layer is None or self.slide is None:
+            return 0
+        if not self._history.states:
+            self._push("")
+        self._leave()
+        changed = recut_layer(self.layer, self.slide, model)
+        self._seen = None
+        self._push(did)
+        self.recut.emit(model)
+        self.changed.emit()
+        return changed
 
     @property
     def undoes(self) -> str:
@@ -187,6 +204,7 @@ class CoresWatch:
         if self.layer is None or self.slide is None:
             return
         self._leave()
+        self._put_cuts_back(target)
         lost, regained = write_grid(self.layer, self.slide, target.grid, target.scored)
         self._clear_heat(lost)
         history.at = at
@@ -216,11 +234,21 @@ class CoresWatch:
     def _push(self, did: str) -> None:
         grid = self.read()[0]
         if self.layer is not None and self._sound:
-            self._history.push(State(did, grid, scored_of_layer(self.layer)))
+            self._history.push(State(did, grid, scored_of_layer(self.layer), model=model_of_layer(self.layer)))
 
     def _leave(self) -> None:
         if self.layer is not None:
-            self._history.leave(scored=scored_of_layer(self.layer))
+            self._history.leave(scored=scored_of_layer(self.layer), model=model_of_layer(self.layer))
+
+    def _put_cuts_back(self, state: State) -> None:
+        """The cut points of a state, when the scores that are there come from the same network."""
+        if self.layer is None or self.slide is None:
+            return
+        now, then = model_of_layer(self.layer), state.model
+        if now is None or then is None or now.sha256 != then.sha256 or now.recalibration == then.recalibration:
+            return
+        recut_layer(self.layer, self.slide, then)
+        self.recut.emit(then)
 
     def _clear_heat(self, cores: Iterable[Core]) -> None:
         """Take cores off the heatmap; the state that is left remembers it as it was."""

@@ -76,19 +76,19 @@ class GridEditor:
 
     def rename(self, rows: str, columns: str, row_first: bool) -> None:
         """Name all cores of the grid after labels such as "A-J" and "1-16"."""
-        self._edit(
+        self.edit(
             "other names",
             lambda grid: grid_edit.rename(grid, Naming(_labels(rows), _labels(columns), row_first)),
         )
 
     def renumber(self, corner: str) -> None:
         """Count rows and columns from another corner."""
-        self._edit(f"numbering from the {corner.replace('-', ' ')}", lambda grid: grid_edit.renumber(grid, corner))
+        self.edit(f"numbering from the {corner.replace('-', ' ')}", lambda grid: grid_edit.renumber(grid, corner))
 
     def sectors(self, apart: bool) -> None:
         """Name sector by sector, or straight through."""
         change = split_sectors if apart else join_sectors
-        self._edit("naming sector by sector" if apart else "naming straight through", change)
+        self.edit("naming sector by sector" if apart else "naming straight through", change)
 
     def naming(self) -> Naming:
         """How the cores are named now."""
@@ -109,7 +109,7 @@ class GridEditor:
         if line is not None:
             block, index = line
             where = "after" if after else "before"
-            self._edit(
+            self.edit(
                 f"{axis} inserted {where} {self._label(axis, index)}",
                 lambda grid: grid_edit.insert_line(grid, axis, index + after, block=block),
             )
@@ -119,7 +119,7 @@ class GridEditor:
         line = self._line(axis)
         if line is not None:
             block, index = line
-            self._edit(
+            self.edit(
                 f"deletion of {axis} {self._label(axis, index)}",
                 lambda grid: grid_edit.delete_line(grid, axis, index, block=block),
             )
@@ -129,7 +129,7 @@ class GridEditor:
         line = self._line(axis)
         if line is not None and label.strip():
             block, index = line
-            self._edit(
+            self.edit(
                 f"{axis} {self._label(axis, index)} called {label.strip()}",
                 lambda grid: grid_edit.rename_line(grid, axis, index, label.strip(), block=block),
             )
@@ -139,7 +139,7 @@ class GridEditor:
         line = self._line(axis)
         if line is not None:
             block, index = line
-            self._edit(
+            self.edit(
                 f"shift of {axis} {self._label(axis, index)}",
                 lambda grid: grid_edit.shift_line(grid, axis, index, by, block=block),
             )
@@ -160,7 +160,7 @@ class GridEditor:
 
     def apply_map(self, match: MapMatch) -> None:
         """Give the cores the patients and columns of a TMA map."""
-        self._edit("TMA map", lambda grid: apply_map(grid, match))
+        self.edit("TMA map", lambda grid: apply_map(grid, match))
 
     def use_drawn(self, drawn: CoreGrid) -> None:
         """Lay a grid that was drawn by hand onto the tissue under it, in the background."""
@@ -244,7 +244,7 @@ class GridEditor:
     def _change(self, chosen: Iterable[Core], did: str, **changes: CoreState) -> None:
         """Change some cores; what the user has decided is not doubtful any more."""
         names = {core.name for core in chosen}
-        self._edit(
+        self.edit(
             did,
             lambda grid: CoreGrid(
                 tuple(
@@ -254,7 +254,8 @@ class GridEditor:
             ),
         )
 
-    def _edit(self, did: str, change: Callable[[CoreGrid], CoreGrid]) -> None:
+    def edit(self, did: str, change: Callable[[CoreGrid], CoreGrid]) -> None:
+        """Change the grid, as one step that can be undone and is told."""
         session = self.session
         if session.cores_layer is None:
             self._say("Find the cores first, or draw the grid by hand.")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.cores import CoreGrid
+from napari_her2.models import ScoringModel
 from napari_her2.viewer.edit_layer import Scored
 
 __all__ = ["History", "State"]
@@ -21,13 +22,15 @@ _STEPS = 100
 class State:
     """A grid, the scores it had when it was left, and what the user did to get there, as in "move of A-1".
 
-    `heat` is the heatmap before scores were taken off it; None when none were.
+    `heat` is the heatmap before scores were taken off it; None when none were. `model` made the scores, with its cut
+    points; None when nothing was scored here.
     """
 
     did: str
     grid: CoreGrid
     scored: Scored
     heat: npt.NDArray[np.float32] | None = None
+    model: ScoringModel | None = None
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.layers import Shapes
+from napari.layers import Points, Shapes
 from qtpy.QtCore import QTimer
 
 __all__ = ["LabelSize"]
@@ -15,29 +15,32 @@ _SHARE, _LEAST, _MOST = 0.27, 4.0, 10.0
 #: A change smaller than this share is not worth drawing five hundred labels anew.
 _STEP = 0.1
 _PAUSE_MS = 80
+#: Text in a badge, as a share of that beside the core.
+_IN_BADGE = 0.85
 
 
 class LabelSize:
-    """Follows the camera of a viewer, for one layer of cores at a time."""
+    """Follows the camera of a viewer, for one layer of cores at a time, and the badges on them."""
 
     def __init__(self, viewer: Any) -> None:
         scene = viewer.scene if hasattr(viewer, "scene") else viewer  # napari 0.9 moved the camera there
         self._camera = scene.camera
         self._layer: Shapes | None = None
+        self._badges: Points | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.fit)
         self._camera.events.zoom.connect(self._later)
 
-    def bind(self, layer: Shapes | None) -> None:
+    def bind(self, layer: Shapes | None, badges: Points | None = None) -> None:
         """Look after this layer, or after none."""
-        if layer is not self._layer:
-            self._layer = layer
+        if layer is not self._layer or badges is not self._badges:
+            self._layer, self._badges = layer, badges
             self.fit()
 
     def close(self) -> None:
         """Let go of the camera."""
-        self._layer = None
+        self._layer = self._badges = None
         self._camera.events.zoom.disconnect(self._later)
 
     def fit(self) -> None:
@@ -49,6 +52,8 @@ class LabelSize:
         size = float(np.clip(_SHARE * diameter * self._camera.zoom, _LEAST, _MOST))
         if abs(size / layer.text.size - 1) > _STEP:
             layer.text.size = size
+        if self._badges is not None and abs(_IN_BADGE * size / self._badges.text.size - 1) > _STEP:
+            self._badges.text.size = _IN_BADGE * size
 
     def _later(self) -> None:
         if self._layer is not None:

@@ -22,13 +22,14 @@ from napari_her2.grid_edit import reading_order
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
-from napari_her2.viewer import ask
+from napari_her2.viewer import ask, one_way
 from napari_her2.viewer.autosave import Autosave
 from napari_her2.viewer.background import Background
 from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer, grid_of_layer
-from napari_her2.viewer.cores_watch import CoresWatch, forget
+from napari_her2.viewer.cores_watch import CoresWatch
 from napari_her2.viewer.edit_layer import Scored, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
+from napari_her2.viewer.keep_readings import readings_onto
 from napari_her2.viewer.score_worker import ScoreRun, sentence
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
 
@@ -61,6 +62,7 @@ class Session:
         self._watch.changed.connect(self.changed.emit)
         self._watch.selected.connect(self.selected.emit)
         self._watch.said.connect(self.said.emit)
+        self._watch.recut.connect(self._take_cuts)
         self._autosave = Autosave(self._watch)
 
     # --- opening and closing, a pair -------------------------------------------------------------------------------
@@ -149,7 +151,7 @@ class Session:
             return
         if self.cores_layer is None or self.slide is None or self.image is None or self.model is None:
             return
-        if not self._one_way_of_scoring(wanted):
+        if not one_way.keep(self, wanted):
             return
         run = ScoreRun(self.viewer.layers, self.image, self.cores_layer, self.slide, cores, self.model, self.device)
         self.run = run
@@ -221,7 +223,7 @@ class Session:
 
     def rest(self) -> list[str]:
         """Names of the cores with tissue that have no result of this way of scoring yet."""
-        same = self._way() == self._last_way()
+        same = one_way.way(self) == one_way.last_way(self)
         done = {name for name, score in self.scores().items() if same and not score.failed}
         return [core.name for core in self.grid().scorable if core.name not in done]
 
@@ -267,6 +269,7 @@ class Session:
             self.said.emit(f"{slide.name} was closed before its cores were found.", True)
             return
         layer = find_cores_layer(layers, image)
+        grid, unread = readings_onto(grid, layer)
         if layer is None:
             layer = add_cores_layer(layers, image, slide, grid)
             write_grid(layer, slide, grid, scored)
@@ -274,8 +277,9 @@ class Session:
             before = len(self.scores())
             self._watch.edit(did, grid, scored)
             gone = before - len(self.scores())
-            lost = f"{gone} scores belonged to other places and are gone: Undo brings them back." if gone > 0 else ""
-            remarks = [*remarks, lost] if lost else remarks
+            remarks = [*remarks, *unread]
+            if gone > 0:
+                remarks.append(f"{gone} scores belonged to other places and are gone: Undo brings them back.")
         else:  # another slide is being looked at meanwhile
             write_grid(layer, slide, grid, scored)
         if image is self.image:
@@ -317,31 +321,10 @@ class Session:
 
     # --- scoring ---------------------------------------------------------------------------------------------------
 
-    def _way(self) -> dict[str, Any]:
-        """What two scores must have in common to stand in one table."""
-        if self.model is None or self.slide is None:
-            return {}
-        return {"model": self.model.name, "model_sha256": self.model.sha256, "pixel_size_um": self.slide.mpp}
-
-    def _last_way(self) -> dict[str, Any] | None:
-        return None if self.cores_layer is None else self.cores_layer.metadata.get(KEY, {}).get("scored_with")
-
-    def _one_way_of_scoring(self, wanted: set[str]) -> bool:
-        if self.cores_layer is None:
-            return False
-        others = [s for name, s in self.scores().items() if name not in wanted]
-        last = self._last_way()
-        if others and last is not None and last != self._way():
-            question = (
-                f"{len(others)} other cores were scored with {last['model']} at {last['pixel_size_um']:g} µm per pixel."
-                " One table holds one way of scoring: their scores will be removed."
-            )
-            if not ask.confirm(question, "Remove and score"):
-                return False
-            forget(self.viewer.layers, self.cores_layer, others)
-        known = self.cores_layer.metadata.setdefault(KEY, {})
-        known["scored_with"], known["model"] = self._way(), self.model
-        return True
+    def _take_cuts(self, model: ScoringModel) -> None:
+        """The cut points that the scores have now are those that come next, too."""
+        if self.model is not None and self.model.sha256 == model.sha256:
+            self.model = model
 
     def _ended(self, run: ScoreRun, message: str) -> None:
         if not self._open:

@@ -12,6 +12,7 @@ from napari_her2 import RESEARCH_USE
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.keys import bind_keys, release_keys
 from napari_her2.viewer.label_size import LabelSize
+from napari_her2.viewer.reading_layer import show_readings
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.steps import next_step
 from napari_her2.viewer.widgets.card import STYLE, restyle
@@ -125,13 +126,19 @@ class HER2Widget(QWidget):
         self.score_box.refresh(next_step(self.session)[0] == 2)
 
     def _bind_keys(self, layer: Shapes | None) -> None:
-        self._labels.bind(layer)
+        self._show_badges(layer)
         if layer is not self._keyed:
             if self._keyed is not None:
                 release_keys(self._keyed)
             if layer is not None:
                 bind_keys(layer, self.editor)
             self._keyed = layer
+
+    def _show_badges(self, layer: Shapes | None) -> None:
+        session, badges = self.session, None
+        if layer is not None and session.image is not None:
+            badges = show_readings(session.viewer.layers, session.image, layer, session.grid())
+        self._labels.bind(layer, badges)
 
     def _say(self, message: str, is_error: bool) -> None:
         self.status.setObjectName("error" if is_error else "")

@@ -1,0 +1,63 @@
+"""One table holds one way of scoring: the same model, the same pixel size, the same cut points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_her2.viewer import ask
+from napari_her2.viewer.cores_watch import forget
+from napari_her2.viewer.recut import recut_layer
+from napari_her2.viewer.slide_layer import KEY
+
+if TYPE_CHECKING:
+    from napari_her2.viewer.session import Session
+
+__all__ = ["keep", "last_way", "way"]
+
+#: Two ways that differ in nothing else are brought together without the network: see `recut`.
+_CUTS = ("cuts", "batch")
+
+
+def way(session: Session) -> dict[str, Any]:
+    """What two scores must have in common to stand in one table."""
+    model, slide = session.model, session.slide
+    if model is None or slide is None:
+        return {}
+    known = {"model": model.name, "model_sha256": model.sha256, "pixel_size_um": slide.mpp}
+    return known | {"cuts": list(model.calibration.cuts), "batch": str(model.recalibration.get("batch", ""))}
+
+
+def last_way(session: Session) -> dict[str, Any] | None:
+    """How the scores that are there were made; None when nobody knows."""
+    return None if session.cores_layer is None else session.cores_layer.metadata.get(KEY, {}).get("scored_with")
+
+
+def cuts_only(session: Session) -> bool:
+    """Whether the scores that are there differ from the way of scoring now by their cut points alone."""
+    last, now = last_way(session), way(session)
+    return last is not None and {k: v for k, v in last.items() if k not in _CUTS} == {
+        k: v for k, v in now.items() if k not in _CUTS
+    }
+
+
+def keep(session: Session, wanted: set[str]) -> bool:
+    """Make what is there one with what the `wanted` cores will be given; asks before scores of others go."""
+    layer, slide, model = session.cores_layer, session.slide, session.model
+    if layer is None or slide is None or model is None:
+        return False
+    others = [s for name, s in session.scores().items() if name not in wanted]
+    last = last_way(session)
+    if others and last is not None and last != way(session):
+        if cuts_only(session):
+            recut_layer(layer, slide, model)
+        else:
+            question = (
+                f"{len(others)} other cores were scored with {last['model']} at {last['pixel_size_um']:g} µm per pixel."
+                " One table holds one way of scoring: their scores will be removed."
+            )
+            if not ask.confirm(question, "Remove and score"):
+                return False
+            forget(session.viewer.layers, layer, others)
+    known = layer.metadata.setdefault(KEY, {})
+    known["scored_with"], known["model"] = way(session), model
+    return True
