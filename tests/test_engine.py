@@ -20,7 +20,11 @@ def patches() -> np.ndarray:
 def test_compiled_and_torch_agree():
     model = load_model()
     pixels = patches()
-    compiled, torch_ = CompiledEngine(model).run(pixels), TorchEngine(model, "cpu").run(pixels)
+    (compiled, features), (torch_, plain) = CompiledEngine(model).run(pixels), TorchEngine(model, "cpu").run(pixels)
+    assert features.shape == plain.shape
+    assert features.dtype == np.float32
+    assert np.abs(features - plain).max() < 1e-3
+    assert np.ptp(features, axis=0).max() > 0.01
     assert compiled.shape == (3, 3, 5, 32, 32)
     assert compiled.dtype == np.float32
     assert np.abs(compiled - torch_).max() < 1e-3
@@ -30,7 +34,8 @@ def test_compiled_and_torch_agree():
 def test_a_batch_gives_what_its_patches_give_alone():
     engine = CompiledEngine(load_model())
     pixels = patches()
-    assert np.array_equal(engine.run(pixels)[2], engine.run(pixels[2:])[0])
+    for together, alone in zip(engine.run(pixels), engine.run(pixels[2:]), strict=True):
+        assert np.array_equal(together[2], alone[0])
 
 
 def test_unknown_and_absent_devices(mock_model: ScoringModel):

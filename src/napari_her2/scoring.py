@@ -105,7 +105,7 @@ def _score(
     if patches.tissue_fraction < MIN_TISSUE:
         share, needed = 100 * patches.tissue_fraction, 100 * MIN_TISSUE
         return CoreScore(core, reason=f"Not scorable: {share:.1f} % of the core is tissue ({needed:g} % needed).")
-    shares = engine.run(patches.pixels)
+    shares, _ = engine.run(patches.pixels)
     places, patch = judge_places(patches, shares, model.calibration)
     if not len(places):
         return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")

@@ -61,7 +61,7 @@ def judge(model: ScoringModel, engine: Engine, name: str, score: int, slide: Sli
     patches = sample(slide, whole_picture(slide), few, white=white_point(slide.overview()[0]))
     if not len(patches.pixels):
         return None
-    places, patch = judge_places(patches, engine.run(patches.pixels), Calibration())
+    places, patch = judge_places(patches, engine.run(patches.pixels)[0], Calibration())
     chosen = np.linspace(0, len(places) - 1, min(_PLACES, len(places))).astype(int)
     return JudgedCore(name, score, places.grade[chosen], places.tumour[chosen], patches.level[patch[chosen]])
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_her2.files import writing
 from napari_her2.models import ScoringModel, model_header, tensors_sha256
@@ -33,9 +33,10 @@ def save_model(model: ScoringModel, network: PlaceNetwork, folder: Path) -> Scor
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     # the checksum of the tensors stands in the header, which does not count in it: write twice
     with writing(folder / "model.safetensors", overwrite=True) as temporary:
-        save_file(state, temporary)
+        # not save_file, which makes files that only their owner can read
+        temporary.write_bytes(save(state))
         model = replace(model, onnx_sha256=onnx_sha256, weights_sha256=tensors_sha256(temporary), folder=folder)
-        save_file(state, temporary, metadata=model_header(model))
+        temporary.write_bytes(save(state, metadata=model_header(model)))
     return model
 
 
@@ -49,7 +50,7 @@ def _export(network: PlaceNetwork, patch: int, path: Path) -> None:
             (example,),
             path,
             input_names=["pixels"],
-            output_names=["shares"],
+            output_names=["shares", "features"],
             dynamic_shapes={"pixels": {0: batch}},
             dynamo=True,
             external_data=False,
