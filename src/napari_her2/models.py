@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from typing import Any
 from napari_her2.errors import ModelError
 from napari_her2.pyramid import LevelSpec, PyramidSpec
 
-__all__ = ["DEFAULT_MODEL", "Calibration", "ScoringModel", "installed_models", "load_model", "model_header"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Calibration",
+    "ScoringModel",
+    "installed_models",
+    "is_shipped",
+    "load_model",
+    "model_header",
+    "user_folder",
+]
 
 DEFAULT_MODEL = "her2-places-2"
 FORMAT = 1
@@ -151,9 +161,32 @@ def tensors_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def user_folder() -> Path:
+    """Where the user's own models are kept, a folder each; ``NAPARI_HER2_MODELS`` names another. It need not exist."""
+    from platformdirs import user_data_dir
+
+    named = os.environ.get("NAPARI_HER2_MODELS")
+    return Path(named) if named else Path(user_data_dir("napari-her2", appauthor=False)) / "models"
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a model of that name comes with the package."""
+    return name == Path(name).name and (_SHIPPED / name / "model.safetensors").is_file()
+
+
 def installed_models() -> list[ScoringModel]:
-    """The models that come with the package, by name; reads headers only."""
-    return [_read(path) for path in sorted(_SHIPPED.glob("*/model.safetensors"))]
+    """The models that come with the package, by name, then the user's own; reads headers only.
+
+    A folder among the user's own that holds no model, or a damaged one, is passed over: `load_model` says why.
+    """
+    shipped = [_read(path) for path in sorted(_SHIPPED.glob("*/model.safetensors"))]
+    own = []
+    for path in sorted(user_folder().glob("*/model.safetensors")):
+        try:
+            own.append(_read(path))
+        except ModelError:
+            continue
+    return shipped + [model for model in own if not is_shipped(model.name)]
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ScoringModel:
@@ -165,8 +198,10 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ScoringModel:
         If there is no such model, or the file is a pickle, foreign, or damaged.
     """
     path = Path(name_or_path)
-    if (_SHIPPED / path.name / "model.safetensors").is_file() and path.name == str(name_or_path):
-        return _read(_SHIPPED / path.name / "model.safetensors")
+    if path.name == str(name_or_path):
+        for folder in (_SHIPPED, user_folder()):
+            if (folder / path.name / "model.safetensors").is_file():
+                return _read(folder / path.name / "model.safetensors")
     if path.is_dir():
         path = path / "model.safetensors"
     if path.suffix.lower() in _PICKLES or _is_pickle(path):
