@@ -117,7 +117,11 @@ def test_a_core_of_a_slide_has_its_cells_in_level_0_pixels():
         *(f"percent_{k}" for k in range(4)),
         "membrane_completeness",
         "measured_score",
+        "measured_reason",
     }
+    short = found.summed_up()
+    assert (short.columns, short.count) == (found.columns, len(found.y))
+    assert len(short.y) == short.rings.peak.size == 0
     labels = found.label_image()
     assert labels.shape == found.shape
     assert labels[int(found.y[0] / 2), int(found.x[0] / 2)] == found.cells.cls[0] + 1

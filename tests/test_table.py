@@ -12,12 +12,21 @@ from hypothesis import strategies as st
 from napari_her2.colours import SCORE_COLOURS, core_colour
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError
+from napari_her2.membrane.measurement import Measurement
 from napari_her2.scores import SCORES, CoreScore
-from napari_her2.table import COLUMNS, TEXT_COLUMNS, cores_table, grid_of_table
+from napari_her2.table import COLUMNS, TEXT_COLUMNS, cores_table, grid_of_table, opinions_differ
 
 A1 = Core("A-1", 0, 0, y=200.5, x=100.25, diameter=80.0, patient_id="007")
 A2 = Core("A-2", 0, 1, y=200.0, x=300.0, diameter=80.0, state=CoreState.MISSING)
 GRID = CoreGrid((A1, A2))
+MEASURED = Measurement(
+    "3+",
+    "3+: 64 % of 1,240 cells have complete intense membranes.",
+    (10.0, 12.0, 14.0, 64.0),
+    h_score=232.0,
+    completeness=0.8,
+    flags=("Fold: 2 % of the tissue is double or thick.",),
+)
 SCORE = CoreScore(A1, "2+", (0.05, 0.15, 0.7, 0.1), 1.8, indeterminate=True, reason="Little tumour.")
 
 text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(str.strip)
@@ -52,7 +61,7 @@ def test_columns_are_the_contract_in_its_order() -> None:
         "image,core,block,row,column,state,x,y,diameter,x_um,y_um,diameter_um,patient_id,her2_score,indeterminate,"
         "confidence,p_0,p_1,p_2,p_3,h_score,percent_0,percent_1,percent_2,percent_3,membrane_completeness,"
         "measured_score,reader_score,note,"
-        "found_confidence,doubt,tissue_fraction"
+        "found_confidence,doubt,tissue_fraction,flags,batch,measured_reason,opinions_differ"
     )
 
 
@@ -71,6 +80,25 @@ def test_one_row_per_core_with_places_in_pixels_and_micrometres() -> None:
     assert first["note"] == "[automatic: Little tumour.]"
     assert (second["state"], second["her2_score"], second["indeterminate"]) == ("missing", "", "")
     assert math.isnan(second["confidence"])
+
+
+def test_measured_staining_stands_beside_the_score_and_says_how_far_they_differ() -> None:
+    measured = {"A-1": MEASURED, "A-2": MEASURED}
+    first, second = cores_table("slide", GRID, {"A-1": SCORE}, 0.5, measured).to_dict("records")
+    assert (first["her2_score"], first["measured_score"], first["opinions_differ"]) == ("2+", "3+", 1)
+    assert first["measured_reason"] == MEASURED.sentence
+    assert (first["h_score"], first["percent_3"], first["membrane_completeness"]) == (232, 64, 0.8)
+    assert first["flags"] == MEASURED.flags[0]
+    # a core without tissue shows neither opinion
+    assert (second["measured_score"], second["measured_reason"], second["flags"]) == ("", "", "")
+    (alone, _) = cores_table("slide", GRID, {}, 0.5, measured).to_dict("records")
+    assert (alone["her2_score"], alone["measured_score"]) == ("", "3+")
+    assert math.isnan(alone["opinions_differ"])
+
+
+@pytest.mark.parametrize(("a", "b", "steps"), [("0", "3+", 3), ("2+", "1+", 1), ("1+", "1+", 0)])
+def test_opinions_differ_by_steps_either_way(a: str, b: str, steps: int) -> None:
+    assert opinions_differ(a, b) == opinions_differ(b, a) == steps
 
 
 def test_unknown_pixel_size_leaves_the_micrometres_empty() -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,147 +15,19 @@ from PIL import Image
 from napari_her2.cores import Core, CoreState
 from napari_her2.errors import SlideError
 from napari_her2.membrane import flags as flag
-from napari_her2.membrane.classes import CellClasses, Thresholds, classify
-from napari_her2.membrane.epithelium import EpitheliumParams, is_nucleus, tumour_likeness
-from napari_her2.membrane.flags import FlagParams
-from napari_her2.membrane.labels import draw_cells
+from napari_her2.membrane.classes import Thresholds, classify
+from napari_her2.membrane.epithelium import is_nucleus, tumour_likeness
+from napari_her2.membrane.measurement import MPP, Measurement, MeasureParams
 from napari_her2.membrane.nuclei import Nuclei, find_nuclei, halved, nuclear_scale
-from napari_her2.membrane.polar import ANGLES, FloatArray
-from napari_her2.membrane.rings import RingParams, Rings, measure_rings, true_brown
-from napari_her2.membrane.rules import BREAST, RuleSet, low_remark
+from napari_her2.membrane.polar import FloatArray
+from napari_her2.membrane.rings import Rings, measure_rings, true_brown
+from napari_her2.membrane.rules import low_remark
 from napari_her2.slide import RGB, Slide
+from napari_her2.square import MASK_STEP, in_disc, read_square
 from napari_her2.stain import Stains, optical_density, tissue_mask, unmix
 from napari_her2.stain.vectors import unit
 
-__all__ = ["MeasureParams", "Measurement", "measure_core", "measure_cores", "measure_pixels"]
-
-#: µm per pixel of the measurement: ring values within 10 % of those at 0.25; at 1 the intense class is lost.
-MPP = 0.5
-_MASK_STEP = 8
-
-
-@dataclass(frozen=True)
-class MeasureParams:
-    """How a core is measured and scored.
-
-    Attributes
-    ----------
-    thresholds : Thresholds
-    rules : RuleSet
-    epithelium : EpitheliumParams
-    rings : RingParams
-    flags : FlagParams
-    min_tissue : float
-        Share of the core's disc under which there is nothing to score: an emptied punch has under 0.01.
-    min_cells : int
-        Tumour-like cells under which percentages mean little.
-    nuclear_od : (float, float)
-        Haematoxylin OD of nuclei between which the thresholds were tried.
-    threads : int
-        Threads that share the work.
-    """
-
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    rules: RuleSet = BREAST
-    epithelium: EpitheliumParams = field(default_factory=EpitheliumParams)
-    rings: RingParams = field(default_factory=RingParams)
-    flags: FlagParams = field(default_factory=FlagParams)
-    min_tissue: float = 0.02
-    min_cells: int = 150
-    nuclear_od: tuple[float, float] = (0.06, 0.25)
-    threads: int = min(2, os.cpu_count() or 1)
-
-
-_NONE = np.empty(0, np.float32)
-_NO_RAYS = np.empty((ANGLES, 0), np.float32)
-_NO_RINGS = Rings(_NO_RAYS, _NO_RAYS, _NO_RAYS.astype(bool), _NONE)
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What was measured on a core.
-
-    Attributes
-    ----------
-    score : str
-        "0", "1+", "2+", "3+", or "" where the core is not scorable.
-    sentence : str
-        The score explained, or why there is none.
-    percent : tuple of 4 float
-        Percent of tumour-like cells of class 0, 1+, 2+, 3+; NaN where none was counted.
-    h_score : float
-        1 x % of 1+, 2 x % of 2+, 3 x % of 3+: 0..300. NaN where none was counted.
-    membrane_od, completeness : float
-        Means over the counted cells: DAB OD of the membrane above the cytoplasm; share of the outline stained, 0..1.
-    connectivity : float
-        Share of sides with a neighbour that carry an unbroken stretch of brown (three rays, 34 degrees), 0..1.
-    nuclear_od : float
-        Median haematoxylin OD of the core's nuclei.
-    tissue_fraction : float
-        Share of the disc that is tissue, 0..1.
-    y, x : ndarray of float64, shape (n,)
-        Centres of the counted cells in level-0 pixels.
-    cells : CellClasses
-        Class, intensity and completeness of each.
-    rings : Rings
-        Their membranes (lengths in µm), for `calibrate` and for drawing.
-    nuclei : Nuclei
-        All nuclei of the core (µm from `origin`), counted or not.
-    counted : ndarray of int, shape (n,)
-        Which of `nuclei` are counted.
-    flags : tuple of str
-        What makes the measurement doubtful.
-    remark : str
-        HER2-low or ultralow, derived.
-    core : Core or None
-    origin, pixel : (float, float), float
-        Top left corner of what was measured in level-0 pixels, and level-0 pixels per µm.
-    shape : (int, int)
-        Of the pixels measured, at `MPP`.
-    seconds : float
-    """
-
-    score: str = ""
-    sentence: str = ""
-    percent: tuple[float, float, float, float] = (math.nan,) * 4
-    h_score: float = math.nan
-    membrane_od: float = math.nan
-    completeness: float = math.nan
-    connectivity: float = math.nan
-    nuclear_od: float = math.nan
-    tissue_fraction: float = 0.0
-    y: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    x: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    cells: CellClasses = field(default_factory=lambda: CellClasses(np.empty(0, np.uint8), _NONE, _NONE))
-    rings: Rings = _NO_RINGS
-    nuclei: Nuclei | None = None
-    counted: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    flags: tuple[str, ...] = ()
-    remark: str = ""
-    core: Core | None = None
-    origin: tuple[float, float] = (0.0, 0.0)
-    pixel: float = 1 / MPP
-    shape: tuple[int, int] = (0, 0)
-    seconds: float = 0.0
-
-    @property
-    def columns(self) -> dict[str, float | str]:
-        """The columns of the table of cores that a measurement fills."""
-        shares = {f"percent_{k}": p for k, p in enumerate(self.percent)}
-        return {
-            "h_score": self.h_score,
-            **shares,
-            "membrane_completeness": self.completeness,
-            "measured_score": self.score,
-        }
-
-    def label_image(self, *, by_class: bool = True) -> npt.NDArray[np.int32]:
-        """Counted cells at `MPP`, from `origin`: 1 + class, or numbers of their own from 1; 0 elsewhere."""
-        if self.nuclei is None:
-            return np.zeros(self.shape, np.int32)
-        counted = self.nuclei[self.counted]
-        values = self.cells.cls.astype(np.int32) + 1 if by_class else np.arange(1, len(counted) + 1)
-        return draw_cells(counted.y / MPP, counted.x / MPP, self.rings.border / MPP, values, self.shape)
+__all__ = ["MPP", "MeasureParams", "Measurement", "measure_core", "measure_cores", "measure_pixels"]
 
 
 def measure_cores(
@@ -204,18 +75,8 @@ def measure_core(slide: Slide, core: Core, stains: Stains, params: MeasureParams
         If the slide cannot be read there.
     """
     start = time.perf_counter()
-    zoom = MPP / slide.require_mpp()
-    y0, x0, y1, x1 = core.box
-    level = slide.level_for(zoom)
-    down = slide.downsamples[level]
-    block = slide.read(level, round(y0 / down), round(x0 / down), round((y1 - y0) / down), round((x1 - x0) / down))
-    size = max(2, round((x1 - x0) / zoom)), max(2, round((y1 - y0) / zoom))
-    if (block.shape[1], block.shape[0]) != size:
-        factor = zoom / down
-        if abs(factor - 2) < 0.01 and (block.shape[1] // 2, block.shape[0] // 2) == size:
-            block = np.asarray(Image.fromarray(block).reduce(2))[: size[1], : size[0]]
-        else:
-            block = np.asarray(Image.fromarray(block).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    y0, x0, _, _ = core.box
+    block = _read_block(slide, core)
     found = measure_pixels(block, stains, params, disc=True)
     pixel = 1 / slide.require_mpp()
     return replace(
@@ -227,6 +88,20 @@ def measure_core(slide: Slide, core: Core, stains: Stains, params: MeasureParams
         x=x0 + found.x * MPP * pixel,
         seconds=time.perf_counter() - start,
     )
+
+
+def _read_block(slide: Slide, core: Core) -> RGB:
+    """The square under a core at `MPP`."""
+    zoom = MPP / slide.require_mpp()
+    block = read_square(slide, core, zoom)
+    y0, x0, y1, x1 = core.box
+    size = max(2, round((x1 - x0) / zoom)), max(2, round((y1 - y0) / zoom))
+    if (block.shape[1], block.shape[0]) == size:
+        return block
+    halved_size = block.shape[1] // 2, block.shape[0] // 2
+    if halved_size == size and abs(zoom / slide.downsamples[slide.level_for(zoom)] - 2) < 0.01:
+        return np.asarray(Image.fromarray(block).reduce(2))[: size[1], : size[0]]
+    return np.asarray(Image.fromarray(block).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def measure_pixels(
@@ -256,8 +131,8 @@ def measure_pixels(
     """
     params = params or MeasureParams()
     start = time.perf_counter()
-    tissue = tissue_mask(np.ascontiguousarray(pixels[::_MASK_STEP, ::_MASK_STEP]), stains.white)
-    within = _disc(tissue.shape) if disc else np.ones(tissue.shape, bool)
+    tissue = tissue_mask(np.ascontiguousarray(pixels[::MASK_STEP, ::MASK_STEP]), stains.white)
+    within = in_disc(tissue.shape) if disc else np.ones(tissue.shape, bool)
     fraction = float((tissue & within).sum() / max(1, within.sum()))
     if fraction < params.min_tissue:
         reason = f"Not scorable: {100 * fraction:.1f} % of the core is tissue ({100 * params.min_tissue:g} % needed)."
@@ -267,7 +142,7 @@ def measure_pixels(
         h2, d2 = halved(h), halved(d)
         scale = nuclear_scale(h2[::4, ::4], tissue[: h2[::4].shape[0], : h2[:, ::4].shape[1]])
         nuclei = find_nuclei(h2, d2, 2 * MPP, scale, pool)
-        nuclei = nuclei[is_nucleus(nuclei, params.epithelium) & _at(tissue & within, nuclei, MPP * _MASK_STEP)]
+        nuclei = nuclei[is_nucleus(nuclei, params.epithelium) & _at(tissue & within, nuclei, MPP * MASK_STEP)]
         chosen = _counted(nuclei, h2, d2, tumour, params)
         rings = measure_rings(nuclei, chosen, true_brown(h, d), MPP, params.rings, pool)
     flags = _flags(pixels, stains, nuclei, chosen, h2, d2, tissue & within, scale, params)
@@ -275,11 +150,6 @@ def measure_pixels(
     return replace(
         found, tissue_fraction=fraction, shape=pixels.shape[:2], seconds=time.perf_counter() - start, pixel=1 / MPP
     )
-
-
-def _disc(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    i, j = np.ogrid[: shape[0], : shape[1]]
-    return np.asarray(((i + 0.5) / shape[0] - 0.5) ** 2 + ((j + 0.5) / shape[1] - 0.5) ** 2 <= (1.05 / 2) ** 2)
 
 
 def _unmix_in_strips(
@@ -380,6 +250,7 @@ def _judge(
         completeness=float(cells.completeness.mean()),
         connectivity=_connectivity(rings, params.thresholds.faint),
         nuclear_od=nuclear,
+        count=n,
         y=(nuclei.y[chosen] / MPP).astype(np.float64),
         x=(nuclei.x[chosen] / MPP).astype(np.float64),
         cells=cells,

@@ -15,14 +15,10 @@ from PIL import Image
 
 from napari_her2.cores import Core
 from napari_her2.slide import RGB, Slide
+from napari_her2.square import MASK_STEP, in_disc, read_square
 from napari_her2.stain import divide_white, tissue_mask
 
 __all__ = ["LevelSpec", "PyramidSample", "PyramidSpec", "core_rng", "sample"]
-
-#: Pixels of the full-resolution block per pixel of the tissue mask.
-_MASK_STEP = 8
-#: Tissue this far outside the nominal disc, as a share of its radius, still belongs to the core.
-_REACH = 1.05
 
 
 @dataclass(frozen=True)
@@ -170,18 +166,15 @@ def sample(
         x=table[:, 1],
         size=table[:, 2],
         tissue=mask,
-        tissue_step=_MASK_STEP * zoom,
+        tissue_step=MASK_STEP * zoom,
         origin=(float(y0), float(x0)),
     )
 
 
 def _read_block(slide: Slide, core: Core, zoom: float) -> RGB:
     """The square under the core, read at the level at least as fine as wanted and brought to the zoom wanted."""
-    level = slide.level_for(zoom)
-    down = slide.downsamples[level]
     y0, x0, y1, x1 = core.box
-    block = slide.read(level, round(y0 / down), round(x0 / down), round((y1 - y0) / down), round((x1 - x0) / down))
-    return _resize(block, max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom)))
+    return _resize(read_square(slide, core, zoom), max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom)))
 
 
 def _resize(picture: RGB, height: int, width: int) -> RGB:
@@ -197,11 +190,8 @@ def _shrink(picture: RGB, factor: float) -> RGB:
 
 
 def _tissue_in_disc(block: RGB) -> npt.NDArray[np.bool_]:
-    mask = tissue_mask(_shrink(block, _MASK_STEP))
-    rows, columns = mask.shape
-    i, j = np.ogrid[:rows, :columns]
-    disc = ((i + 0.5) / rows - 0.5) ** 2 + ((j + 0.5) / columns - 0.5) ** 2 <= (_REACH / 2) ** 2
-    return np.asarray(mask & disc)
+    mask = tissue_mask(_shrink(block, MASK_STEP))
+    return np.asarray(mask & in_disc(mask.shape))
 
 
 def _morton_order(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -211,7 +201,7 @@ def _morton_order(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     for bit in range(16):
         key |= ((i >> bit) & 1) << (2 * bit + 1) | ((j >> bit) & 1) << (2 * bit)
     order = np.argsort(key, kind="stable")
-    return np.asarray((np.stack([i, j], axis=1)[order] + 0.5) * _MASK_STEP, np.float64)
+    return np.asarray((np.stack([i, j], axis=1)[order] + 0.5) * MASK_STEP, np.float64)
 
 
 def _draw(centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -219,7 +209,7 @@ def _draw(centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator
     if not len(centres):
         return np.empty((0, 2))
     at = (np.arange(count) + rng.random(count)) / count * len(centres)
-    jitter = rng.uniform(-_MASK_STEP / 2, _MASK_STEP / 2, (count, 2))
+    jitter = rng.uniform(-MASK_STEP / 2, MASK_STEP / 2, (count, 2))
     return np.asarray(centres[at.astype(np.intp).clip(0, len(centres) - 1)] + jitter)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,7 +13,10 @@ from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError
 from napari_her2.scores import SCORES, CoreScore
 
-__all__ = ["COLUMNS", "TEXT_COLUMNS", "cores_table", "grid_of_table"]
+if TYPE_CHECKING:
+    from napari_her2.membrane.measurement import Measurement
+
+__all__ = ["COLUMNS", "TEXT_COLUMNS", "cores_table", "grid_of_table", "opinions_differ"]
 
 #: The columns, in the order in which users and scripts rely on them.
 COLUMNS: tuple[str, ...] = (
@@ -22,12 +25,13 @@ COLUMNS: tuple[str, ...] = (
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
     *("reader_score", "note"),
     *("found_confidence", "doubt", "tissue_fraction"),
+    *("flags", "batch", "measured_reason", "opinions_differ"),
 )
 #: Columns that hold text; "" where there is nothing to say. `row` and `column` are integers, the rest are floats.
 TEXT_COLUMNS: frozenset[str] = frozenset(
     (
         *("image", "core", "block", "state", "patient_id", "her2_score", "indeterminate"),
-        *("measured_score", "reader_score", "note", "doubt"),
+        *("measured_score", "reader_score", "note", "doubt", "flags", "batch", "measured_reason"),
     )
 )
 _AUTOMATIC = re.compile(r"\s*\[automatic: .*\]$", re.DOTALL)
@@ -36,7 +40,13 @@ _NEEDED = ("core", "x", "y", "diameter")
 _KNOWN = frozenset((*COLUMNS, "label"))
 
 
-def cores_table(image: str, grid: CoreGrid, scores: Mapping[str, CoreScore], mpp: float | None) -> pd.DataFrame:
+def cores_table(
+    image: str,
+    grid: CoreGrid,
+    scores: Mapping[str, CoreScore],
+    mpp: float | None,
+    measured: Mapping[str, Measurement] | None = None,
+) -> pd.DataFrame:
     """One row per core, in grid order, with every column of `COLUMNS`.
 
     Parameters
@@ -49,16 +59,21 @@ def cores_table(image: str, grid: CoreGrid, scores: Mapping[str, CoreScore], mpp
         By core name; cores that it does not name stand unscored.
     mpp : float or None
         Micrometres per level-0 pixel; the micrometre columns are NaN when it is None.
+    measured : mapping of str to Measurement, optional
+        By core name; the columns of measured staining are empty for cores that it does not name.
 
     Returns
     -------
     DataFrame
         Text columns (`TEXT_COLUMNS`) hold str, "" when empty; `indeterminate` is "yes", "no", or "" where nothing was
         scored; `note` is the user's, followed by the reason of the score as ``[automatic: ...]``. `row` and `column`
-        hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are in level-0 pixels. The
-        columns of measured staining are empty. Behind `COLUMNS` stand the user's own (`Core.extra`), all text.
+        hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are in level-0 pixels. `flags`
+        are those of the score and of the measurement, `measured_reason` is the sentence of the measurement, and
+        `opinions_differ` is 0 to 3, see `opinions_differ`. Behind `COLUMNS` stand the user's own (`Core.extra`), all
+        text.
     """
-    rows = [_row(image, core, scores.get(core.name), math.nan if mpp is None else mpp) for core in grid]
+    um, of_core = math.nan if mpp is None else mpp, measured or {}
+    rows = [_row(image, core, scores.get(core.name), um) | _measured(core, scores, of_core) for core in grid]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     kinds = {c: "object" if c in TEXT_COLUMNS else "float64" for c in COLUMNS} | {"row": "int64", "column": "int64"}
     table = table.astype(kinds)
@@ -81,6 +96,32 @@ def _row(image: str, core: Core, score: CoreScore | None, um: float) -> dict[str
         row |= {f"p_{k}": p for k, p in enumerate(score.probabilities)}
         row["note"] = f"{core.note} [automatic: {score.reason}]".strip() if score.reason else core.note
     return row
+
+
+def _measured(core: Core, scores: Mapping[str, CoreScore], measured: Mapping[str, Measurement]) -> dict[str, Any]:
+    """What the measurement says of a core, and what both opinions say together."""
+    if core.state is not CoreState.TISSUE:
+        return {}
+    score, found = scores.get(core.name), measured.get(core.name)
+    flags = (*getattr(score, "flags", ()), *(found.flags if found is not None else ()))
+    row: dict[str, Any] = {"flags": " ".join(dict.fromkeys(flags)), "batch": getattr(score, "batch", "")}
+    if found is not None:
+        differ = opinions_differ(score.score if score is not None else "", found.score)
+        row |= {**found.columns, "opinions_differ": differ}
+    return row
+
+
+def opinions_differ(score: str, measured: str) -> float:
+    """Steps between two scores, 0 to 3; NaN where one of them is empty.
+
+    Examples
+    --------
+    >>> opinions_differ("3+", "1+"), opinions_differ("", "1+")
+    (2.0, nan)
+    """
+    if score not in SCORES or measured not in SCORES:
+        return math.nan
+    return float(abs(SCORES.index(score) - SCORES.index(measured)))
 
 
 def grid_of_table(table: pd.DataFrame) -> CoreGrid:

@@ -16,6 +16,7 @@ from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError, OutputError
 from napari_her2.export import ENDINGS, Run, check_results, read_cores, read_cores_file, write_results
 from napari_her2.heatmap import Heatmap
+from napari_her2.membrane.measurement import Measurement
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore, Places
 from napari_her2.slide import Slide
@@ -128,6 +129,32 @@ def test_both_tables_give_the_scores_back(tmp_path: Path, run: Run, ending: str)
     pd.testing.assert_frame_equal(found.table, expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("ending", [".cores.csv", ".cores.geojson"])
+def test_both_tables_give_the_measurements_back(tmp_path: Path, run: Run, ending: str) -> None:
+    measured = {
+        "A-1": Measurement("1+", "1+: 12 % of 800 cells.", (88.0, 10.0, 2.0, 0.0), 14.0, completeness=0.25),
+        "A-2": Measurement(sentence="Not scorable: 12 tumour-like cells.", flags=("Little epithelium.", "Fold.")),
+        "B-2": Measurement("0", "-3 is no sentence, but text"),
+    }
+    write_results(tmp_path, replace(run, measured=measured))
+    found = read_cores_file(tmp_path / f"tma 1{ending}")
+    expected = cores_table(run.slide.name, run.grid, run.scores, run.slide.mpp, measured)
+    assert next(iter(expected["opinions_differ"])) == 2
+    pd.testing.assert_frame_equal(found.table, expected, rtol=1e-6, atol=1e-9)
+    assert found.grid == run.grid
+
+
+def test_a_measured_core_has_measurements_for_qupath_without_a_score(tmp_path: Path, run: Run) -> None:
+    measured = {"A-1": Measurement("2+", "2+: 40 % of 800 cells.", (50.0, 10.0, 40.0, 0.0), 90.0, completeness=0.5)}
+    write_results(tmp_path, replace(run, measured=measured, scores={}))
+    properties = features(tmp_path / "tma 1.cores.geojson")["A-1"]["properties"]
+    assert "classification" not in properties
+    assert properties["measurements"]["HER2 measured: score"] == 2
+    assert properties["measurements"]["HER2 measured: % of cells 2+"] == 40
+    assert properties["metadata"]["measured_reason"] == "2+: 40 % of 800 cells."
+    assert "measurements" not in features(tmp_path / "tma 1.cores.geojson")["A-2"]["properties"]
+
+
 def test_a_score_that_is_none_is_refused_and_one_without_probabilities_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("core,x,y,diameter,her2_score,indeterminate\nA-1,1,2,3,2+,no\nA-2,1,2,3,,\n")
@@ -136,6 +163,9 @@ def test_a_score_that_is_none_is_refused_and_one_without_probabilities_is_not_ta
     assert list(found.table["her2_score"]) == list(found.table["indeterminate"]) == ["", ""]
     path.write_text("core,x,y,diameter,her2_score\nA-1,1,2,3,high\n")
     with pytest.raises(CoresError, match=r'a\.csv: The her2_score of core A-1 is "high"'):
+        read_cores_file(path)
+    path.write_text("core,x,y,diameter,measured_score\nA-1,1,2,3,4+\n")
+    with pytest.raises(CoresError, match=r'a\.csv: The measured_score of core A-1 is "4\+"'):
         read_cores_file(path)
 
 

@@ -72,7 +72,7 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
         If the folder cannot be written, the disk is full, or a file exists and `overwrite` is False.
     """
     folder = check_results(folder, run.slide.name, overwrite=overwrite)
-    table = cores_table(run.slide.name, run.grid, run.scores, run.slide.mpp)
+    table = cores_table(run.slide.name, run.grid, run.scores, run.slide.mpp, run.measured)
     written = []
     for ending in ENDINGS:
         if ending == ".heatmap.ome.tif" and run.heatmap is None:

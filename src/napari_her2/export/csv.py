@@ -16,6 +16,7 @@ from napari_her2.table import COLUMNS, TEXT_COLUMNS
 __all__ = ["read_csv", "write_csv"]
 
 _DECIMALS = {"x_um": 3, "y_um": 3, "diameter_um": 3, "confidence": 6, "p_0": 6, "p_1": 6, "p_2": 6, "p_3": 6}
+_DECIMALS |= {"h_score": 1, "percent_0": 2, "percent_1": 2, "percent_2": 2, "percent_3": 2, "membrane_completeness": 3}
 _COMMA = re.compile(r"(-?\d+),(\d+)")
 
 

@@ -33,18 +33,24 @@ _POINTS = 64
 #: Columns kept as strings in `metadata`; a patient is called "Case ID" there, as QuPath calls it.
 _METADATA = (
     *("image", "block", "row", "column", "state", "x", "y", "diameter"),
-    *("her2_score", "indeterminate", "reader_score", "note"),
+    *("her2_score", "indeterminate", "measured_score", "measured_reason", "flags", "batch", "reader_score", "note"),
 )
 _CASE_ID = "Case ID"
 #: What QuPath calls a patient, now and before 0.4, and its note on a TMA core.
 _CASE_IDS, _NOTE = (_CASE_ID, "Unique ID"), "Note"
 _OURS = "napari_her2"
-_MEASUREMENTS = {f"HER2: P({score})": f"p_{k}" for k, score in enumerate(SCORES)} | {"HER2: confidence": "confidence"}
+_MEASUREMENTS = (
+    {f"HER2: P({score})": f"p_{k}" for k, score in enumerate(SCORES)}
+    | {"HER2: confidence": "confidence", "HER2 measured: H-score": "h_score"}
+    | {f"HER2 measured: % of cells {score}": f"percent_{k}" for k, score in enumerate(SCORES)}
+    | {"HER2 measured: completeness": "membrane_completeness", "HER2: opinions differ by": "opinions_differ"}
+)
 #: Columns that say how a core was found or scored, which is over once it lies elsewhere.
 _OF_THE_PLACE = (
     *("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3"),
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
     *("found_confidence", "doubt", "tissue_fraction"),
+    *("flags", "batch", "measured_reason", "opinions_differ"),
 )
 #: Pixels: QuPath rounds outlines to hundredths, so what agrees to this was not moved.
 _MOVED = 0.02
@@ -107,11 +113,14 @@ def _feature(row: dict[Any, Any], own: list[str], outline: tuple[tuple[float, fl
     }
     if row["patient_id"]:
         properties["metadata"][_CASE_ID] = row["patient_id"]
+    measured = {name: row[column] for name, column in _MEASUREMENTS.items() if math.isfinite(row[column])}
+    for name, column in (("HER2: score", "her2_score"), ("HER2 measured: score", "measured_score")):
+        if row[column]:
+            measured[name] = SCORES.index(row[column])
     if row["her2_score"]:
         properties["classification"] = {"name": f"HER2 {row['her2_score']}", "color": rgb}
-        measured = {name: row[column] for name, column in _MEASUREMENTS.items()}
-        measured["HER2: score"] = SCORES.index(row["her2_score"])
-        properties["measurements"] = {name: value for name, value in measured.items() if math.isfinite(value)}
+    if measured:
+        properties["measurements"] = measured
     properties[_OURS] = {
         "columns": {c: _plain(row[c]) for c in COLUMNS if _filled(row[c])},
         "extra": extra,

@@ -11,7 +11,7 @@ from napari_her2.agreement import CoveragePoint, ReliabilityBin
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.scores import SCORES
 
-__all__ = ["confusion_svg", "coverage_svg", "reliability_svg"]
+__all__ = ["confusion_svg", "coverage_svg", "learning_curve_svg", "reliability_svg"]
 
 _W, _H, _LEFT, _TOP, _SIDE = 380, 330, 62, 16, 260
 _INK, _SOFT, _LINE, _BLUE = "#1c2128", "#5d6570", "#d9dce1", "#1a58ec"
@@ -66,6 +66,37 @@ def coverage_svg(curve: Sequence[CoveragePoint], marked: float) -> str:
     parts.append(f'<path d="M{line}" stroke="{_BLUE}" stroke-width="2" fill="none"/>')
     parts.extend(f'<circle cx="{_x(p.coverage)}" cy="{_y(p.accuracy)}" r="2.5" fill="{_BLUE}"/>' for p in points[-1:])
     return _svg(parts, "share of cores, the surest first", "share right", "Accuracy against coverage")
+
+
+def learning_curve_svg(history: Sequence[tuple[int, float, float]]) -> str:
+    """Loss of the cores learned from and of those held out, over the steps; a dot where the second was least.
+
+    Parameters
+    ----------
+    history : sequence of (int, float, float)
+        Step, mean loss of the cores learned from, and of those held out; NaN where it was not taken.
+    """
+    last = max(1, max(step for step, _, _ in history))
+    losses = [loss for point in history for loss in point[1:] if np.isfinite(loss)]
+    top = max(losses, default=1.0) * 1.05
+    parts = []
+    for k in range(6):
+        s = k / 5
+        parts.append(f'<path d="M{_x(s)} {_y(0)}L{_x(s)} {_y(1)}M{_x(0)} {_y(s)}L{_x(1)} {_y(s)}" stroke="{_LINE}"/>')
+        parts.append(_text(float(_x(s)), _TOP + _SIDE + 18, f"{s * last:.0f}", _SOFT, 12))
+        parts.append(_text(_LEFT - 18, float(_y(s)) + 4, f"{s * top:.2f}", _SOFT, 12))
+    named = ("learned from", _SOFT), ("held out", _BLUE)
+    for which, (name, colour) in enumerate(named):
+        points = [(step / last, point[which] / top) for step, *point in history if np.isfinite(point[which])]
+        if points:
+            line = "L".join(f"{_x(x)} {_y(y)}" for x, y in points)
+            parts.append(f'<path d="M{line}" stroke="{colour}" stroke-width="2" fill="none"/>')
+            parts.append(_text(_LEFT + _SIDE - 44, _TOP + 16 + 17 * which, name, colour, 13, bold=True))
+    apart = [(held, step) for step, _, held in history if np.isfinite(held)]
+    if apart:
+        held, step = min(apart)
+        parts.append(f'<circle cx="{_x(step / last)}" cy="{_y(held / top)}" r="4.5" fill="{_BLUE}"/>')
+    return _svg(parts, "step", "loss, nats a core", "Loss over the steps of the fit")
 
 
 def _x(share: float) -> str:

@@ -16,7 +16,7 @@ from napari_her2.export.geojson import read_geojson
 from napari_her2.export.placing import place_by_names
 from napari_her2.export.qptma import read_qptma
 from napari_her2.scores import SCORES
-from napari_her2.table import COLUMNS, TEXT_COLUMNS, cores_table, grid_of_table
+from napari_her2.table import COLUMNS, TEXT_COLUMNS, cores_table, grid_of_table, opinions_differ
 
 __all__ = ["CORES_SUFFIXES", "CoresFile", "read_cores", "read_cores_file"]
 
@@ -26,6 +26,7 @@ CORES_SUFFIXES = (".csv", ".geojson", ".json", ".qptma")
 _RESULTS = (
     *("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3"),
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
+    *("flags", "batch", "measured_reason"),
 )
 
 
@@ -119,14 +120,17 @@ def _typed(grid: CoreGrid, raw: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         table[column] = _texts(raw, column) if column in TEXT_COLUMNS else _numbers(raw, column)
     if "note" in raw:  # with the reason of the score behind it
         table["note"] = _texts(raw, "note")
-    wrong = table[~table["her2_score"].isin(("", *SCORES))]
-    if len(wrong):
-        core, score = wrong.iloc[0][["core", "her2_score"]]
-        raise CoresError(f'The her2_score of core {core} is "{score}": it can be {", ".join(SCORES)}.')
+    for column in ("her2_score", "measured_score"):
+        wrong = table[~table[column].isin(("", *SCORES))]
+        if len(wrong):
+            core, score = wrong.iloc[0][["core", column]]
+            raise CoresError(f'The {column} of core {core} is "{score}": it can be {", ".join(SCORES)}.')
     # a score is taken with its probabilities or not at all
     bare = (table["her2_score"] != "") & table[["p_0", "p_1", "p_2", "p_3"]].isna().any(axis=1)
     for column in _RESULTS[:7]:
         table.loc[bare, column] = "" if column in TEXT_COLUMNS else np.nan
+    pairs = zip(table["her2_score"], table["measured_score"], strict=True)
+    table["opinions_differ"] = np.array([opinions_differ(*pair) for pair in pairs], np.float64)
     said = f"{bare.sum()} scores without probabilities were not taken." if bare.any() else ""
     return table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]], said
 

@@ -14,6 +14,7 @@ from typing import Any
 from napari_her2 import __version__
 from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.heatmap import Heatmap
+from napari_her2.membrane.measurement import Measurement
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
@@ -40,6 +41,8 @@ class Run:
     provenance : dict
         Written into ``run.json`` as it is: "seed", "parameters" (dict), "seconds" (dict of step to wall seconds), ...
         Holds file names, never folders.
+    measured : mapping of str to Measurement
+        By core name; empty when nothing was measured. Their cells are not needed (`Measurement.summed_up`).
     """
 
     slide: Slide
@@ -48,6 +51,7 @@ class Run:
     model: ScoringModel | None = None
     heatmap: Heatmap | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 def counts(run: Run) -> dict[str, int]:
