@@ -231,6 +231,36 @@ def _calibrate(
     calibrate_model(controls, _model(model, None), batch, output, options)
 
 
+@app.command(rich_help_panel=_WORK)
+def train(
+    manifest: Manifest,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="MODEL", help="Name of the new model; with a / in it, a folder for it."),
+    ],
+    model: ModelName = None,
+    coverage: Annotated[
+        float, typer.Option(min=0.05, max=1, help="Share of the cores that is to be called determinate.")
+    ] = 0.85,
+    folds: Annotated[
+        int, typer.Option(min=2, max=50, help="Parts of the patients, each scored by a model of the others.")
+    ] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patches and folds.")] = 0,
+    device: Device = "auto",
+    pixel_size: PixelSize = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where encoded cores are kept, 0.5 MB each; may be deleted.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a model on your own labels, and measure it by patient; stopped and called again, it goes on."""
+    from napari_her2.cli.train import TrainOptions, train_model
+
+    _check_device(device)
+    options = TrainOptions(coverage, folds, seed, device, pixel_size, cache, overwrite)
+    train_model(manifest, _model(model, None), output, options)
+
+
 def _check_device(device: str) -> None:
     from napari_her2.engine import DEVICES
 
