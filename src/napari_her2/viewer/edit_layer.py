@@ -24,16 +24,14 @@ from napari_her2.viewer.cores_layer import (
     same_place,
     write_features,
 )
+from napari_her2.viewer.cores_measured import MEASURE_COLUMNS
 from napari_her2.viewer.cores_scores import SCORE_COLUMNS
 from napari_her2.viewer.slide_layer import KEY
 
 __all__ = ["Scored", "scored_of_layer", "write_grid"]
 
 #: Columns that hang on the tissue at a place, whatever the core there is called.
-_MEASURED = (
-    *SCORE_COLUMNS,
-    *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
-)
+_MEASURED = (*SCORE_COLUMNS, *MEASURE_COLUMNS, "flags", "batch", "opinions_differ")
 
 
 @dataclass(frozen=True)

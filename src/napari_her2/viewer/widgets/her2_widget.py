@@ -12,16 +12,19 @@ from napari_her2 import RESEARCH_USE
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.keys import bind_keys, release_keys
 from napari_her2.viewer.label_size import LabelSize
+from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.reading_layer import show_readings
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.steps import next_step
 from napari_her2.viewer.widgets.card import STYLE, restyle
 from napari_her2.viewer.widgets.cores_box import CoresBox
 from napari_her2.viewer.widgets.grid_page import GridPage
+from napari_her2.viewer.widgets.measure_box import MeasureBox
 from napari_her2.viewer.widgets.progress_strip import ProgressStrip
 from napari_her2.viewer.widgets.results_box import ResultsBox
 from napari_her2.viewer.widgets.score_box import ScoreBox
 from napari_her2.viewer.widgets.slide_box import SlideBox
+from napari_her2.viewer.widgets.stain_box import StainBox
 
 if TYPE_CHECKING:
     import napari
@@ -44,6 +47,8 @@ class HER2Widget(QWidget):
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.session.said.connect(self._say)
         self.score_box, self.results_box = ScoreBox(self.session), ResultsBox(self.session)
+        self.measuring = Measuring(self.session)
+        self.measure_box, self.stain_box = MeasureBox(self.measuring), StainBox(self.measuring)
         self.grid_page = GridPage(self.editor, lambda: self.show_grid(False))
         self.cores_box.edit.clicked.connect(lambda: self.show_grid(True))
         self._keyed: Shapes | None = None
@@ -72,6 +77,8 @@ class HER2Widget(QWidget):
         self.cores_box.refresh(step == 1)
         self.score_box.refresh(step == 2)
         self.results_box.refresh(step == 3)
+        self.measure_box.refresh()
+        self.stain_box.refresh()
         if self.pages.currentIndex():
             self.grid_page.refresh()
         self.progress.refresh()
@@ -103,7 +110,7 @@ class HER2Widget(QWidget):
         steps = QVBoxLayout(inner)
         steps.setContentsMargins(2, 2, 2, 2)
         steps.setSpacing(6)
-        for card in self._cards:
+        for card in (*self._cards[:3], self.measure_box, self.stain_box, *self._cards[3:]):
             steps.addWidget(card)
         steps.addStretch()
         self.pages = QStackedWidget()
@@ -124,6 +131,7 @@ class HER2Widget(QWidget):
         if self.pages.currentIndex():
             self.grid_page.refresh_selection()
         self.score_box.refresh(next_step(self.session)[0] == 2)
+        self.measure_box.refresh_selection()
 
     def _bind_keys(self, layer: Shapes | None) -> None:
         self._show_badges(layer)

@@ -1,0 +1,113 @@
+"""The second opinion: measure cores, and see the cells that were counted."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton
+
+from napari_her2.colours import SCORE_COLOURS
+from napari_her2.membrane import RULES
+from napari_her2.scores import SCORES
+from napari_her2.viewer.measuring import Measuring
+from napari_her2.viewer.selection import selected_names
+from napari_her2.viewer.widgets.card import Card, yielding
+
+__all__ = ["MeasureBox"]
+
+
+class MeasureBox(Card):
+    """Measure selected or all; the cells of one core in the colours of their classes, with the share of each."""
+
+    def __init__(self, measuring: Measuring) -> None:
+        super().__init__("Second opinion")
+        self._measuring, self._session = measuring, measuring.session
+        self.title.setToolTip("Measured membrane staining: share of cells, intensity, completeness. No network.")
+        self.selected, self.all, self.cells = QPushButton(), QPushButton(), QPushButton()
+        self.rules = QComboBox()
+        self.rules.addItems([name.split(" 20")[0].replace("/GEJ", "") for name in RULES])
+        self.rules.setToolTip(f"Rules that make a score of the classes of the cells: {', '.join(RULES)}.")
+        self.sentence = QLabel()
+        self.sentence.setWordWrap(True)
+        self.sentence.setObjectName("faint")
+        self.chips = {score: QLabel() for score in SCORES}
+        yielding(self.selected, self.all, self.cells, self.rules)
+        buttons, below, chips = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        buttons.addWidget(self.selected, 1)
+        buttons.addWidget(self.all, 1)
+        below.addWidget(self.cells, 1)
+        below.addWidget(self.rules, 1)
+        chips.setSpacing(4)
+        for score, chip in self.chips.items():
+            look = f"background: {SCORE_COLOURS[score]}; color: white; font-weight: bold"
+            chip.setStyleSheet(f"{look}; border-radius: 4px; padding: 1px;")
+            chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            chip.setToolTip(f"Share of the cells of class {score}, outlined in this colour.")
+            chips.addWidget(chip, 1)
+        self.body.addLayout(buttons)
+        self.body.addLayout(below)
+        self.body.addLayout(chips)
+        self.body.addWidget(self.sentence)
+        self.selected.clicked.connect(lambda: measuring.measure(self._chosen()))
+        self.all.clicked.connect(lambda: measuring.measure(self._all()))
+        self.cells.clicked.connect(lambda: self._toggle_cells())
+        self.rules.activated.connect(self._choose_rules)
+
+    def refresh(self) -> None:
+        """Show the session."""
+        why, measured = self._measuring.why_not(), self._measuring.measured()
+        layer, outdated = self._session.cores_layer, self._measuring.outdated
+        everything = "Measure rest" if measured and self._measuring.rest() and not outdated else "Measure all"
+        self.all.setText(f"{everything} ({len(self._all())})" if layer is not None else everything)
+        self.all.setEnabled(not why and bool(self._all()))
+        self.all.setToolTip(why or "A second or two a core.")
+        self.summary.setText(
+            "" if not measured else f"{len(measured)} measured" + (" another way: again?" if outdated else "")
+        )
+        self.refresh_selection()
+
+    def refresh_selection(self) -> None:
+        """Show which cores are selected, and what was measured on the one of them."""
+        why, chosen = self._measuring.why_not(), self._chosen()
+        self.selected.setText(
+            "Measure selected" if not chosen else f"Measure {chosen[0] if len(chosen) == 1 else f'{len(chosen)} cores'}"
+        )
+        self.selected.setEnabled(not why and bool(chosen))
+        self.selected.setToolTip(why or ("" if chosen else "Select cores first."))
+        shown, drawing = self._measuring.core_of_cells, self._measuring.drawing_cells
+        one = chosen[0] if len(chosen) == 1 else shown
+        asks = bool(shown) and one == shown
+        self.cells.setText(
+            "Give up" if drawing else "Hide cells" if asks else f"Show cells of {one}" if one else "Show cells"
+        )
+        self.cells.setEnabled(self._session.cores_layer is not None)
+        self.cells.setToolTip("Outlines of the counted cells of the core selected, or in the middle of the view.")
+        found = self._measuring.measured().get(one or shown)
+        for k, (score, chip) in enumerate(self.chips.items()):
+            there = found is not None and found.percent[k] == found.percent[k]
+            chip.setVisible(there)
+            chip.setText(f"{score}:  {found.percent[k]:.0f} %" if found is not None and there else "")
+        text = why if self._session.cores_layer is not None else ""
+        self.sentence.setText(text or ("" if found is None else f"{one or shown}  {found.sentence}"))
+        self.sentence.setVisible(bool(self.sentence.text()))
+
+    def _chosen(self) -> list[str]:
+        layer = self._session.cores_layer
+        if layer is None or not layer.selected_data:
+            return []
+        tissue = {core.name for core in self._session.grid().scorable}
+        return [name for name in selected_names(layer) if name in tissue]
+
+    def _all(self) -> list[str]:
+        return self._measuring.rest() or [core.name for core in self._session.grid().scorable]
+
+    def _toggle_cells(self) -> None:
+        asked = self._measuring.asked_core()
+        shown = self._measuring.core_of_cells
+        if self._measuring.drawing_cells or (shown and (asked is None or asked.name == shown)):
+            self._measuring.hide_cells()
+        else:
+            self._measuring.show_cells(asked)
+
+    def _choose_rules(self, index: int) -> None:
+        self._measuring.rules = list(RULES)[index]
+        self._session.changed.emit()
