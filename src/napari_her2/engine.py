@@ -39,9 +39,10 @@ class Engine(Protocol):
         Returns
         -------
         shares : ndarray of float32, shape (n, levels, 5, rows, columns)
-            Share of each class at every place, for each magnification's head.
+            Share of each class at every place, for each magnification's head. Of a model of the stacked design, whose
+            n patches must be those of one core: probabilities of the four scores, shape (1, 4).
         features : ndarray of float32, shape (n, F)
-            Mean over each patch of what every stage of the encoder gives.
+            Mean over each patch of what every stage of the encoder gives; (1, F) for the stacked design.
         """
         ...
 
@@ -87,6 +88,7 @@ class CompiledEngine:
         self._compiled = core.compile_model(core.read_model(model.onnx_path), "CPU", settings)
         streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._queue = openvino.AsyncInferQueue(self._compiled, streams)
+        self._stacked = model.stacked
 
     def run(self, pixels: Patches) -> tuple[Shares, Features]:
         """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory."""
@@ -94,15 +96,16 @@ class CompiledEngine:
 
         def keep(request: Any, index: int) -> None:
             # copied: the request's own memory is written again by a later patch
-            answers[index] = tuple(np.array(request.get_output_tensor(k).data[0]) for k in (0, 1))  # type: ignore[assignment]
+            shares, features = (np.array(request.get_output_tensor(k).data) for k in (0, 1))
+            answers[index] = shares, features
 
         self._queue.set_callback(keep)
-        for index in range(len(pixels)):
-            self._queue.start_async({0: pixels[index : index + 1]}, index)
+        step = len(pixels) if self._stacked else 1
+        for index in range(0, len(pixels), step):
+            self._queue.start_async({0: pixels[index : index + step]}, index)
         self._queue.wait_all()
-        return np.stack([answers[k][0] for k in range(len(pixels))]), np.stack(
-            [answers[k][1] for k in range(len(pixels))]
-        )
+        shares, features = zip(*(answers[k] for k in sorted(answers)), strict=True)
+        return np.concatenate(shares), np.concatenate(features)
 
 
 class TorchEngine:
@@ -110,11 +113,11 @@ class TorchEngine:
 
     def __init__(self, model: ScoringModel, device: str, *, batch: int = 16) -> None:
         torch = _import_torch()
-        from napari_her2.networks import PlaceNetwork
+        from napari_her2.networks import build_network
 
         self.device = device
-        self._batch = batch
-        network = PlaceNetwork(**model.network)
+        self._batch = sum(level.count for level in model.spec.levels) if model.stacked else batch
+        network = build_network(model.network)
         from safetensors.torch import load_file
 
         try:
@@ -126,7 +129,8 @@ class TorchEngine:
     def run(self, pixels: Patches) -> tuple[Shares, Features]:
         """See `Engine.run`."""
         torch = _import_torch()
-        shares, features = [], []
+        shares: list[Shares] = []
+        features: list[Features] = []
         with torch.inference_mode():
             for start in range(0, len(pixels), self._batch):
                 batch = torch.from_numpy(pixels[start : start + self._batch]).to(self.device)

@@ -80,7 +80,7 @@ class ScoringModel:
         What it looks at, and at which µm per pixel.
     calibration : Calibration
     network : dict
-        Arguments of `networks.PlaceNetwork`.
+        Arguments of `networks.build_network`.
     card : dict
         What it learned from, what it was measured on, and what it must not be used for.
     onnx_sha256, weights_sha256 : str
@@ -102,6 +102,11 @@ class ScoringModel:
     weights_sha256: str = ""
     recalibration: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it judges a core as one stack of patches, as the published design does: it then knows no places."""
+        return self.network.get("design") == "stacked"
 
     @property
     def sha256(self) -> str:

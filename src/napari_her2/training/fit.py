@@ -174,7 +174,8 @@ def fit(
         Mean loss over each `SAVE_EVERY` steps, nats a place.
     """
     network.to(device)
-    network.encoder[: params.frozen].requires_grad_(False)
+    if params.frozen:
+        network.encoder[: params.frozen].requires_grad_(False)
     groups = [
         {"params": [p for p in network.encoder.parameters() if p.requires_grad], "lr": params.rate / 4},
         {"params": network.head.parameters(), "lr": params.rate},

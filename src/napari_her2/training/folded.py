@@ -28,6 +28,9 @@ def encode(encoder: nn.Sequential, inputs: torch.Tensor) -> torch.Tensor:
         Stem, normalisation and stages of a timm network of the EfficientNet family without squeeze-and-excitation.
     inputs : float tensor, shape (n, 3, y, x)
     """
+    if not isinstance(encoder, nn.Sequential):  # an encoder of another family is run as it is
+        plain: torch.Tensor = encoder(inputs)
+        return plain
     stem, norm, *stages = list[Any](encoder)
     x = _folded(inputs, stem, norm)
     for stage in stages:
