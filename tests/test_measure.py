@@ -10,6 +10,7 @@ from napari_her2.measure import Measurement, MeasureParams, measure_core, measur
 from napari_her2.membrane import GASTRIC_RESECTION, Thresholds
 from napari_her2.membrane.calibrate import calibrate
 from napari_her2.membrane.flags import FlagParams
+from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS, Stains
 
@@ -135,6 +136,27 @@ def test_a_painted_tumour_decides_which_cells_count():
     region[:, : 40 + 5 * PITCH] = True
     found = measure_pixels(picture, STAINS, PARAMS, tumour=region)
     assert found.percent[3] > 90
+
+
+def test_the_tumour_that_a_network_saw_decides_which_cells_count():
+    picture = cells(0.8, stained=0.5)
+    n = len(picture)
+    slide = Slide.from_arrays(np.repeat(np.repeat(picture, 2, 0), 2, 1), mpp=0.25)
+    core = Core("A-1", 0, 0, n, n, 2 * n)
+    # one place over each half: the stained cells are tumour, the others are not
+    side = 40 + 5 * PITCH + PITCH / 2
+    none = np.zeros(2)
+    halves = Places(np.full(2, float(n)), np.array([2 * side - n, 2 * side + n]), np.full(2, 2.0 * n), none, none, none)
+    seen = replace(halves, tumour=np.array([0.9, 0.1], np.float32))
+    found = measure_core(slide, core, STAINS, PARAMS, places=seen)
+    assert found.percent[3] > 90
+    assert found.x.max() < 2 * side + 8
+    automatic = measure_core(slide, core, STAINS, PARAMS)
+    assert automatic.percent[3] < 60
+    # a score without places, as one that was read from a file, leaves it to the nuclei
+    assert measure_core(slide, core, STAINS, PARAMS, places=Places(*(np.empty(0),) * 6)).percent == automatic.percent
+    (again,) = measure_cores(slide, [core], STAINS, PARAMS, places={"A-1": seen})
+    assert again.percent == found.percent
 
 
 def test_threads_change_nothing():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,6 +22,8 @@ from napari_her2.membrane.nuclei import Nuclei, find_nuclei, halved, nuclear_sca
 from napari_her2.membrane.polar import FloatArray
 from napari_her2.membrane.rings import Rings, measure_rings, true_brown
 from napari_her2.membrane.rules import low_remark
+from napari_her2.membrane.tumour import tumour_of_places
+from napari_her2.scores import Places
 from napari_her2.slide import RGB, Slide
 from napari_her2.square import MASK_STEP, in_disc, read_square
 from napari_her2.stain import Stains, optical_density, tissue_mask, unmix
@@ -31,11 +33,17 @@ __all__ = ["MPP", "MeasureParams", "Measurement", "measure_core", "measure_cores
 
 
 def measure_cores(
-    slide: Slide, cores: Iterable[Core], stains: Stains, params: MeasureParams | None = None
+    slide: Slide,
+    cores: Iterable[Core],
+    stains: Stains,
+    params: MeasureParams | None = None,
+    *,
+    places: Mapping[str, Places] | None = None,
 ) -> Iterator[Measurement]:
     """Measure cores and yield each as soon as it is ready; missing and excluded ones are passed over.
 
-    A core that cannot be read is yielded not scorable, with the reason, and the run goes on.
+    A core that cannot be read is yielded not scorable, with the reason, and the run goes on. `places` are those of
+    `CoreScore` by core name, see `measure_core`.
 
     Raises
     ------
@@ -46,12 +54,19 @@ def measure_cores(
     for core in cores:
         if core.state is CoreState.TISSUE:
             try:
-                yield measure_core(slide, core, stains, params)
+                yield measure_core(slide, core, stains, params, places=(places or {}).get(core.name))
             except SlideError as error:
                 yield Measurement(sentence=f"Not scorable: {error}", core=core)
 
 
-def measure_core(slide: Slide, core: Core, stains: Stains, params: MeasureParams | None = None) -> Measurement:
+def measure_core(
+    slide: Slide,
+    core: Core,
+    stains: Stains,
+    params: MeasureParams | None = None,
+    *,
+    places: Places | None = None,
+) -> Measurement:
     """Measure one core of a slide.
 
     Parameters
@@ -62,6 +77,9 @@ def measure_core(slide: Slide, core: Core, stains: Stains, params: MeasureParams
     stains : Stains
         Of the slide, from `estimate_stains`.
     params : MeasureParams, optional
+    places : Places, optional
+        What a network said of the core (`CoreScore.places`): its tumour decides which cells count. Without it, or
+        with an empty one, size and shape of the nuclei and their neighbourhood do.
 
     Returns
     -------
@@ -77,8 +95,9 @@ def measure_core(slide: Slide, core: Core, stains: Stains, params: MeasureParams
     start = time.perf_counter()
     y0, x0, _, _ = core.box
     block = _read_block(slide, core)
-    found = measure_pixels(block, stains, params, disc=True)
     pixel = 1 / slide.require_mpp()
+    tumour = tumour_of_places(places, core.box, MASK_STEP * MPP * pixel) if places else None
+    found = measure_pixels(block, stains, params, tumour=tumour, disc=True)
     return replace(
         found,
         core=core,
@@ -119,8 +138,9 @@ def measure_pixels(
     pixels : ndarray of uint8, shape (rows, columns, 3)
     stains : Stains
     params : MeasureParams, optional
-    tumour : ndarray of bool, shape (rows, columns), optional
-        Where tumour is, painted or known from elsewhere: every nucleus in it counts, and none outside.
+    tumour : ndarray of bool, optional
+        Where tumour is, painted or known from elsewhere: every nucleus in it counts, and none outside. Shape
+        (rows, columns), or any coarser one over the same picture.
     disc : bool
         The picture is the square round a core: what lies outside its disc does not count.
 
@@ -143,7 +163,7 @@ def measure_pixels(
         scale = nuclear_scale(h2[::4, ::4], tissue[: h2[::4].shape[0], : h2[:, ::4].shape[1]])
         nuclei = find_nuclei(h2, d2, 2 * MPP, scale, pool)
         nuclei = nuclei[is_nucleus(nuclei, params.epithelium) & _at(tissue & within, nuclei, MPP * MASK_STEP)]
-        chosen = _counted(nuclei, h2, d2, tumour, params)
+        chosen = _counted(nuclei, h2, d2, tumour, len(pixels), params)
         rings = measure_rings(nuclei, chosen, true_brown(h, d), MPP, params.rings, pool)
     flags = _flags(pixels, stains, nuclei, chosen, h2, d2, tissue & within, scale, params)
     found = _judge(nuclei, chosen, rings, d2, tissue & within, flags, params)
@@ -173,10 +193,16 @@ def _at(mask: npt.NDArray[np.bool_], nuclei: Nuclei, step: float) -> npt.NDArray
 
 
 def _counted(
-    nuclei: Nuclei, h2: FloatArray, d2: FloatArray, tumour: npt.NDArray[np.bool_] | None, params: MeasureParams
+    nuclei: Nuclei,
+    h2: FloatArray,
+    d2: FloatArray,
+    tumour: npt.NDArray[np.bool_] | None,
+    rows: int,
+    params: MeasureParams,
 ) -> npt.NDArray[np.intp]:
+    """Indices of the nuclei that count; `rows` are those of the picture."""
     if tumour is not None:
-        return np.flatnonzero(_at(tumour, nuclei, MPP))
+        return np.flatnonzero(_at(tumour, nuclei, MPP * rows / len(tumour)))
     likeness = tumour_likeness(nuclei, h2, d2, 2 * MPP, params.epithelium)
     return np.flatnonzero(likeness > params.epithelium.least)
 
