@@ -8,13 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.cores import Core
+from napari_her2.models import Calibration
 from napari_her2.scores import CoreScore
+from napari_her2.scoring import score_probabilities
 from napari_her2.slide import Slide
 
-__all__ = ["HEATMAP_UM", "Heatmap"]
+__all__ = ["HEATMAP_UM", "KINDS", "Heatmap", "likely_map"]
 
 #: Side of a heatmap pixel in µm, about a tumour cell across.
 HEATMAP_UM = 16.0
+#: What a heatmap can show: the expected score (0..3), the probability of 2+ or more, or that of the likeliest score.
+KINDS = ("score", "at_least_2", "confidence")
 
 
 @dataclass
@@ -93,3 +97,42 @@ class Heatmap:
         y, x = i * self.stride + self.offset - core.y, j * self.stride + self.offset - core.x
         inside: npt.NDArray[np.bool_] = y**2 + x**2 <= (core.diameter / 2 + self.stride) ** 2
         return inside
+
+
+def likely_map(image: npt.NDArray[np.float32], kind: str, calibration: Calibration) -> npt.NDArray[np.float32]:
+    """What a heatmap says of each square beyond its expected score, as if the square were the whole core.
+
+    It follows from the expected score and the cut points alone, so that it is there at once when those are refitted.
+
+    Parameters
+    ----------
+    image : ndarray of float32
+        `Heatmap.image`, or a part of it.
+    kind : str
+        One of `KINDS`.
+    calibration : Calibration
+        Of the model that scored, with the cut points in use.
+
+    Returns
+    -------
+    ndarray of float32, the shape of `image`
+        NaN where `image` is; 0..3 for "score", else 0..1.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+
+    Examples
+    --------
+    >>> squares = np.array([0.0, 1.3, 3.0, np.nan], np.float32)
+    >>> likely_map(squares, "at_least_2", Calibration(cuts=(0.5, 1.3, 2.2))).round(2)
+    array([0. , 0.5, 1. , nan], dtype=float32)
+    """
+    if kind not in KINDS:
+        raise ValueError(f"a heatmap shows one of {', '.join(KINDS)}, not {kind}")
+    if kind == "score":
+        return image.copy()
+    likely = score_probabilities(image, calibration)
+    found = likely[..., 2:].sum(axis=-1) if kind == "at_least_2" else likely.max(axis=-1)
+    return np.asarray(found, np.float32)

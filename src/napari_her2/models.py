@@ -87,6 +87,10 @@ class ScoringModel:
         Checksums of ``model.onnx`` and of the tensors, hexadecimal.
     recalibration : dict
         The batch whose control cores the cut points were refitted on, see `recalibrate`; empty for the model's own.
+    familiar : dict
+        What the training tissue looks like, see `familiar.fit_familiar`; empty for a model that cannot tell.
+    stain_range : dict
+        How strongly the training laboratories stain, see `stain_range.fit_range`; empty for a model that cannot tell.
     folder : Path or None
         Where the files lie; None for a model that is not on disk.
     """
@@ -101,6 +105,8 @@ class ScoringModel:
     onnx_sha256: str = ""
     weights_sha256: str = ""
     recalibration: dict[str, Any] = field(default_factory=dict)
+    familiar: dict[str, Any] = field(default_factory=dict)
+    stain_range: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
     @property

@@ -7,6 +7,7 @@ resolution, 10 at half resolution, and the whole core resized to 512 x 512.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ from napari_her2.slide import RGB, Slide
 from napari_her2.square import MASK_STEP, in_disc, read_square
 from napari_her2.stain import divide_white, tissue_mask
 
-__all__ = ["LevelSpec", "PyramidSample", "PyramidSpec", "core_rng", "sample"]
+__all__ = ["LevelSpec", "PyramidSample", "PyramidSpec", "core_rng", "sample", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,67 @@ def sample(
             pixels.append(_cut(picture, top, left, spec.patch))
             level.append(index)
             places.append((y0 + top * factor * zoom, x0 + left * factor * zoom, spec.patch * factor * zoom))
+    return _as_sample(pixels, level, places, spec, mask, zoom, core)
+
+
+def tiles(
+    slide: Slide,
+    core: Core,
+    spec: PyramidSpec,
+    *,
+    white: npt.ArrayLike = (255, 255, 255),
+    margin: int = 32,
+    batch: int = 8,
+) -> Iterator[tuple[PyramidSample, float]]:
+    """Patches at full resolution over every bit of a core's tissue, a few at a time.
+
+    Parameters
+    ----------
+    slide, core, spec, white
+        See `sample`.
+    margin : int
+        Pixels along the border of each patch that its neighbour shows as well: a network sees less far there.
+    batch : int
+        Patches that are held at a time, at most.
+
+    Yields
+    ------
+    patches : PyramidSample
+        All of the first level.
+    done : float
+        Share of the core's patches that have come, 0..1.
+
+    Raises
+    ------
+    PixelSizeError, SlideError
+        See `sample`.
+    """
+    zoom = spec.mpp / slide.require_mpp()
+    block = divide_white(_read_block(slide, core, zoom), white)
+    y0, x0, _, _ = core.box
+    mask = _tissue_in_disc(block)
+    inner = spec.patch - 2 * margin
+    i, j = (at * MASK_STEP // inner for at in np.nonzero(mask))
+    corners = [(int(r) * inner - margin, int(c) * inner - margin) for r, c in np.unique(np.stack([i, j]), axis=1).T]
+    for start in range(0, len(corners), batch):
+        some = corners[start : start + batch]
+        places = [(y0 + top * zoom, x0 + left * zoom, spec.patch * zoom) for top, left in some]
+        pixels = [_cut(block, top, left, spec.patch) for top, left in some]
+        patches = _as_sample(pixels, [0] * len(some), places, spec, mask, zoom, core)
+        yield patches, (start + len(some)) / len(corners)
+
+
+def _as_sample(
+    pixels: list[RGB],
+    level: list[int],
+    places: list[tuple[float, float, float]],
+    spec: PyramidSpec,
+    mask: npt.NDArray[np.bool_],
+    zoom: float,
+    core: Core,
+) -> PyramidSample:
     table = np.array(places, np.float64).reshape(-1, 3)
+    y0, x0, _, _ = core.box
     return PyramidSample(
         pixels=np.stack(pixels) if pixels else np.empty((0, spec.patch, spec.patch, 3), np.uint8),
         level=np.array(level, np.intp),

@@ -68,8 +68,12 @@ class CoreScore:
         The core could not be read or judged, for the `reason` given; a core with too little tissue has not failed.
     reason : str
         Why the core is indeterminate or was not scored, as a sentence; empty otherwise.
+    flags : tuple of str
+        What makes the score doubtful though it was given, a sentence each.
+    batch : str
+        Name of the batch whose control cores the cut points were refitted on; "" with the model's own.
     places : Places or None
-        Where the value came from; None when not scored.
+        Where the value came from; None when not scored, and with a model that judges cores as a whole.
     seconds : dict
         Wall seconds spent on this core by step ("read", "sample", "network").
     """
@@ -82,6 +86,8 @@ class CoreScore:
     indeterminate: bool = False
     failed: bool = False
     reason: str = ""
+    flags: tuple[str, ...] = ()
+    batch: str = ""
     places: Places | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

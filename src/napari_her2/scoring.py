@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,15 @@ import numpy.typing as npt
 from napari_her2 import engine as engine_module
 from napari_her2.cores import Core, CoreState
 from napari_her2.engine import Engine
-from napari_her2.errors import HER2Error
+from napari_her2.errors import HER2Error, ModelError
+from napari_her2.familiar import familiar_flag
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.pyramid import PyramidSample, core_rng, sample
+from napari_her2.pyramid import PyramidSample, core_rng, sample, tiles
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.slide import Slide
 from napari_her2.stain import white_point
 
-__all__ = ["MIN_TISSUE", "judge_places", "pool", "score_cores"]
+__all__ = ["MIN_TISSUE", "dense_pieces", "dense_places", "judge_places", "pool", "score_cores"]
 
 #: Share of a core's disc under which there is nothing to score. On one real slide, at a tissue OD of 0.05, an emptied
 #: punch had 0.009 and the palest score-0 core 0.59.
@@ -27,6 +29,8 @@ MIN_TISSUE = 0.02
 _BOOTSTRAPS = 64
 #: Tumour share of a place at which its grade is half believed.
 _FADE = 0.15
+#: Pixels from one place of a patch to the next.
+_STRIDE = 16
 
 
 def score_cores(
@@ -105,14 +109,24 @@ def _score(
     if patches.tissue_fraction < MIN_TISSUE:
         share, needed = 100 * patches.tissue_fraction, 100 * MIN_TISSUE
         return CoreScore(core, reason=f"Not scorable: {share:.1f} % of the core is tissue ({needed:g} % needed).")
+    if not len(patches.pixels):
+        return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")
     shares, _ = engine.run(patches.pixels)
+    scored = _of_stack(core, shares, model) if model.stacked else _of_places(slide, core, patches, shares, model, seed)
+    flag = familiar_flag(patches.pixels[patches.level == 0], model.familiar)
+    batch = str(model.recalibration.get("batch", ""))
+    return replace(scored, flags=(flag,) if flag else (), batch=batch) if scored.score else scored
+
+
+def _of_places(
+    slide: Slide, core: Core, patches: PyramidSample, shares: npt.NDArray[np.float32], model: ScoringModel, seed: int
+) -> CoreScore:
     places, patch = judge_places(patches, shares, model.calibration)
     if not len(places):
         return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")
     value, probabilities = pool(places, model.calibration)
     rng = core_rng(slide, core, seed)
     spread = float(np.std(_bootstrap(places, patch, patches.level, rng)))
-    best = int(np.argmax(probabilities))
     # full-resolution patches overlap: their mean tumour share times the tissue is the area, not their sum
     fine = patches.level[patch] == 0
     chosen = fine if fine.any() else np.ones_like(fine)
@@ -121,28 +135,32 @@ def _score(
     reason = ""
     if tumour_mm2 < model.calibration.min_tumour_mm2:
         reason = f"Little tumour: about {tumour_mm2:.3f} mm² ({model.calibration.min_tumour_mm2:g} mm² needed)."
-    elif probabilities[best] < model.indeterminate_below:
+    return replace(_decided(core, value, probabilities, model, reason), spread=spread, places=places)
+
+
+def _of_stack(core: Core, likely: npt.NDArray[np.float32], model: ScoringModel) -> CoreScore:
+    """A core that the network judged as a whole; its value is the expected score."""
+    probabilities = np.asarray(likely[0], np.float64)
+    value = float(probabilities @ np.arange(4))
+    if model.recalibration:  # cut points that were refitted hold for the value
+        probabilities = score_probabilities(value, model.calibration)
+    return _decided(core, value, probabilities, model, "")
+
+
+def _decided(
+    core: Core, value: float, probabilities: npt.NDArray[np.float64], model: ScoringModel, reason: str
+) -> CoreScore:
+    """The likeliest score, indeterminate for the `reason` given or because another is nearly as likely."""
+    best = int(np.argmax(probabilities))
+    if not reason and probabilities[best] < model.indeterminate_below:
         other = SCORES[int(np.argsort(probabilities)[-2])]
         reason = f"Between {SCORES[best]} and {other}: confidence {probabilities[best]:.2f}."
-    return CoreScore(
-        core=core,
-        score=SCORES[best],
-        probabilities=(
-            float(probabilities[0]),
-            float(probabilities[1]),
-            float(probabilities[2]),
-            float(probabilities[3]),
-        ),
-        value=value,
-        spread=spread,
-        indeterminate=bool(reason),
-        reason=reason,
-        places=places,
-    )
+    p0, p1, p2, p3 = (float(p) for p in probabilities)
+    return CoreScore(core, SCORES[best], (p0, p1, p2, p3), value=value, indeterminate=bool(reason), reason=reason)
 
 
 def judge_places(
-    patches: PyramidSample, shares: npt.NDArray[np.float32], calibration: Calibration
+    patches: PyramidSample, shares: npt.NDArray[np.float32], calibration: Calibration, *, margin: int = 0
 ) -> tuple[Places, npt.NDArray[np.intp]]:
     """Turn the network's answer into places on the slide, those on the core's own tissue only.
 
@@ -153,6 +171,8 @@ def judge_places(
     shares : ndarray of float32, shape (n, levels, 5, rows, columns)
         From `Engine.run`.
     calibration : Calibration
+    margin : int
+        Places along the border of each patch to leave out.
 
     Returns
     -------
@@ -166,7 +186,9 @@ def judge_places(
     centre = (np.arange(rows) + 0.5) * size
     y = np.broadcast_to((patches.y[:, None] + centre)[:, :, None], (n, rows, rows)).reshape(-1)
     x = np.broadcast_to((patches.x[:, None] + centre)[:, None, :], (n, rows, rows)).reshape(-1)
-    keep = patches.in_tissue(y, x)
+    inner = np.zeros((n, rows, rows), bool)
+    inner[:, margin : rows - margin, margin : rows - margin] = True
+    keep = patches.in_tissue(y, x) & inner.reshape(-1)
     patch = np.repeat(np.arange(n), rows * rows)[keep]
     tumour = 1.0 - own[:, 0].reshape(-1)[keep]
     grade = place_grades(own)[keep]
@@ -220,11 +242,15 @@ def pool(places: Places, calibration: Calibration) -> tuple[float, npt.NDArray[n
     return value, score_probabilities(value, calibration)
 
 
-def score_probabilities(value: float, calibration: Calibration) -> npt.NDArray[np.float64]:
-    """Cumulative logits with ordered cut points: P(score > k) = sigmoid(slope * (value - cuts[k])); shape (4,)."""
-    logits = np.clip(calibration.slope * (value - np.asarray(calibration.cuts)), -500, 500)
-    above = np.concatenate([[1.0], 1 / (1 + np.exp(-logits)), [0.0]])
-    return np.asarray(above[:-1] - above[1:])
+def score_probabilities(value: npt.ArrayLike, calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Cumulative logits with ordered cut points: P(score > k) = sigmoid(slope * (value - cuts[k])).
+
+    Shape (4,) for one value; (..., 4) for an array of values.
+    """
+    at = np.asarray(value, np.float64)[..., None]
+    above = 1 / (1 + np.exp(-np.clip(calibration.slope * (at - np.asarray(calibration.cuts)), -500, 500)))
+    edge = np.ones_like(at)
+    return np.asarray(-np.diff(np.concatenate([edge, above, 0 * edge], axis=-1), axis=-1))
 
 
 def _bootstrap(
@@ -239,3 +265,58 @@ def _bootstrap(
         own = np.nonzero(level == index)[0]
         times[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=_BOOTSTRAPS)
     return np.asarray((times @ part) / np.maximum(times @ share, 1e-12))
+
+
+def dense_pieces(
+    slide: Slide, core: Core, model: ScoringModel, engine: Engine, *, white: npt.ArrayLike | None = None
+) -> Iterator[tuple[Places, float]]:
+    """Judge every bit of a core's tissue at full resolution, piece by piece; no place comes twice.
+
+    Parameters
+    ----------
+    slide : Slide
+        With a known pixel size.
+    core : Core
+    model : ScoringModel
+        One that knows places.
+    engine : Engine
+        From `engine.open_engine`.
+    white : array-like, shape (3,), optional
+        Glass of the slide, from `stain.white_point`; found when not given.
+
+    Yields
+    ------
+    places : Places
+        Of the next few patches; their weights are for nothing before all are joined.
+    done : float
+        Share of the core that has come, 0..1.
+
+    Raises
+    ------
+    ModelError
+        If the model judges cores as a whole.
+    PixelSizeError, SlideError
+        See `pyramid.sample`.
+    """
+    if model.stacked:
+        raise ModelError(f"{model.name} judges a core as a whole and knows no places: choose another model.")
+    glass = white_point(slide.overview()[0]) if white is None else white
+    margin = model.spec.patch // 256  # places along a patch's border that are taken from its neighbour
+    for patches, done in tiles(slide, core, model.spec, white=glass, margin=_STRIDE * margin):
+        yield judge_places(patches, engine.run(patches.pixels)[0], model.calibration, margin=margin)[0], done
+
+
+def dense_places(
+    slide: Slide, core: Core, model: ScoringModel, engine: Engine, *, white: npt.ArrayLike | None = None
+) -> Places:
+    """All the pieces of `dense_pieces` as one, with weights as if no other magnification had a say.
+
+    It shows where the tissue is what; the score of a core stays that of `score_cores`.
+    """
+    pieces = [places for places, _ in dense_pieces(slide, core, model, engine, white=white)]
+    y, x, size, grade, tumour = (
+        np.concatenate([np.empty(0, np.float32), *(getattr(p, name) for p in pieces)])
+        for name in ("y", "x", "size", "grade", "tumour")
+    )
+    weight = place_weights(grade, tumour, np.zeros(len(grade), np.intp), model.calibration)
+    return Places(y, x, size, grade, tumour, weight)
