@@ -13,7 +13,7 @@ from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.scores import SCORES
 from napari_her2.viewer.cores_scores import set_scores
 from napari_her2.viewer.grid_editor import GridEditor
-from napari_her2.viewer.keys import bind_keys, release_keys
+from napari_her2.viewer.keys import bind_keys, grid_keys, release_keys
 from napari_her2.viewer.reading import give_reading
 from napari_her2.viewer.reading_layer import find_reading_layer, show_readings
 
@@ -68,12 +68,13 @@ def test_keys_stand_above_naparis_and_are_given_back(editor, viewer):
     layer = editor.session.cores_layer
     theirs = {key: KeyBinding.from_str(key) for key in "0123"}
     before = dict(layer.keymap)
-    bind_keys(layer, editor)
+    keys = grid_keys(editor)
+    bind_keys(layer, keys)
     select(editor, "A-3")
     layer.keymap[theirs["3"]](layer)
     assert read(editor) == {"A-3": "3+"}
     assert layer.nshapes == 8  # 3 is napari's key for deleting shapes
-    release_keys(layer)
+    release_keys(layer, keys)
     assert layer.keymap == before
 
 
@@ -136,3 +137,10 @@ def test_badges_follow_the_readings(editor, viewer, image, score_of):
     give_reading(editor, "1+")
     assert len(badges().data) == 0
     assert find_reading_layer(viewer.layers, image) is points
+    viewer.layers.remove(points)
+    select(editor, "A-1")
+    give_reading(editor, "0")
+    assert badges() is not points
+    assert list(badges().text.values) == ["0"]
+    viewer.layers.remove(badges())
+    assert badges() is None  # deleted by the user: it does not come back by itself, or no viewer could be closed

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
-__all__ = ["confirm", "cores_file", "folder", "map_file", "model", "save_cores", "text"]
+__all__ = [
+    "calibration_file",
+    "confirm",
+    "cores_file",
+    "folder",
+    "map_file",
+    "model",
+    "save_calibration",
+    "save_cores",
+    "text",
+]
 
 
 def confirm(question: str, yes: str, no: str = "Cancel", parent: QWidget | None = None) -> bool:
@@ -54,4 +64,16 @@ def save_cores(name: str, parent: QWidget | None = None) -> Path | None:
     """Where to write cores; Qt asks before a file that is there is replaced."""
     kinds = "Cores, reopened exactly (*.cores.geojson);;Table (*.cores.csv);;QuPath TMA grid (*.qptma)"
     chosen, _ = QFileDialog.getSaveFileName(parent, "Save the cores", name, kinds)
+    return Path(chosen) if chosen else None
+
+
+def calibration_file(parent: QWidget | None = None) -> Path | None:
+    """A calibration to read."""
+    chosen, _ = QFileDialog.getOpenFileName(parent, "Calibration", "", "Calibration (*.json);;All files (*)")
+    return Path(chosen) if chosen else None
+
+
+def save_calibration(name: str, parent: QWidget | None = None) -> Path | None:
+    """Where to write a calibration; Qt asks before a file that is there is replaced."""
+    chosen, _ = QFileDialog.getSaveFileName(parent, "Save the calibration", name, "Calibration (*.calibration.json)")
     return Path(chosen) if chosen else None

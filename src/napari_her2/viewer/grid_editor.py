@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from psygnal import Signal
+
 from napari_her2 import grid_edit
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import HER2Error
@@ -25,7 +27,12 @@ _WORDS = {CoreState.TISSUE: "tissue", CoreState.MISSING: "missing", CoreState.EX
 
 
 class GridEditor:
-    """The verbs of the grid page and of its keys, on the cores that a session shows."""
+    """The verbs of the grid page and of its keys, on the cores that a session shows.
+
+    Signals: `read(score)` when selected cores were given a reader's score; "" when it was taken off.
+    """
+
+    read = Signal(str)
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -30,6 +30,7 @@ def give_reading(editor: GridEditor, score: str) -> str:
     names = {core.name for core in chosen}
     some = chosen[0].name if len(chosen) == 1 else f"{len(chosen)} cores"
     editor.edit(f"{some} read as {to}" if to else f"{some} not read", lambda grid: _read(grid, names, to))
+    editor.read.emit(to)
     return to
 
 

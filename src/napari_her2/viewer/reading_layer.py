@@ -41,11 +41,13 @@ def show_readings(layers: LayerList, image: Image, cores: Shapes, grid: CoreGrid
     """
     read = [core for core in grid if core.reader_score]
     told = tuple((core.reader_score, core.y, core.x, core.diameter) for core in read)
-    layer = find_reading_layer(layers, image)
-    if layer is None and told:
+    layer, known = find_reading_layer(layers, image), cores.metadata.setdefault(KEY, {})
+    shown = known.get("readings_shown", ()) if layer is None else layer.metadata[KEY]["told"]
+    if told == shown:
+        return layer  # when the user deleted it, it comes back with the next reading
+    known["readings_shown"] = told
+    if layer is None:
         layer = _add(layers, image, cores)
-    if layer is None or layer.metadata[KEY]["told"] == told:
-        return layer
     layer.metadata[KEY]["told"] = told
     size = np.array([core.diameter for core in read], np.float64)
     layer.data = np.array([(core.y, core.x) for core in read]).reshape(-1, 2) + _AWAY * size[:, None]

@@ -30,6 +30,7 @@ from napari_her2.viewer.cores_watch import CoresWatch
 from napari_her2.viewer.edit_layer import Scored, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.keep_readings import readings_onto
+from napari_her2.viewer.recut import model_of_layer
 from napari_her2.viewer.score_worker import ScoreRun, sentence
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
 
@@ -118,6 +119,7 @@ class Session:
         self._autosave.flush()
         self._watch.bind(cores_layer, self.slide)
         if cores_layer is not None:
+            self._take_cuts(model_of_layer(cores_layer))
             self._show_cores()
             self._watch.settle()
         self.changed.emit()
@@ -321,9 +323,9 @@ class Session:
 
     # --- scoring ---------------------------------------------------------------------------------------------------
 
-    def _take_cuts(self, model: ScoringModel) -> None:
-        """The cut points that the scores have now are those that come next, too."""
-        if self.model is not None and self.model.sha256 == model.sha256:
+    def _take_cuts(self, model: ScoringModel | None) -> None:
+        """The cut points that the scores have now are those of the scores to come."""
+        if self.model is not None and model is not None and self.model.sha256 == model.sha256:
             self.model = model
 
     def _ended(self, run: ScoreRun, message: str) -> None:

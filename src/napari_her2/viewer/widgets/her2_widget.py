@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
@@ -10,10 +11,11 @@ from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QStackedWidget, QVBoxLay
 
 from napari_her2 import RESEARCH_USE
 from napari_her2.viewer.grid_editor import GridEditor
-from napari_her2.viewer.keys import bind_keys, release_keys
+from napari_her2.viewer.keys import bind_keys, grid_keys, release_keys, review_keys
 from napari_her2.viewer.label_size import LabelSize
 from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.reading_layer import show_readings
+from napari_her2.viewer.review import Review
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.steps import next_step
 from napari_her2.viewer.widgets.card import STYLE, restyle
@@ -22,6 +24,7 @@ from napari_her2.viewer.widgets.grid_page import GridPage
 from napari_her2.viewer.widgets.measure_box import MeasureBox
 from napari_her2.viewer.widgets.progress_strip import ProgressStrip
 from napari_her2.viewer.widgets.results_box import ResultsBox
+from napari_her2.viewer.widgets.review_page import ReviewPage
 from napari_her2.viewer.widgets.score_box import ScoreBox
 from napari_her2.viewer.widgets.slide_box import SlideBox
 from napari_her2.viewer.widgets.stain_box import StainBox
@@ -51,7 +54,10 @@ class HER2Widget(QWidget):
         self.measure_box, self.stain_box = MeasureBox(self.measuring), StainBox(self.measuring)
         self.grid_page = GridPage(self.editor, lambda: self.show_grid(False))
         self.cores_box.edit.clicked.connect(lambda: self.show_grid(True))
-        self._keyed: Shapes | None = None
+        self.review = Review(self.editor)
+        self.review_page = ReviewPage(self.review, lambda: self.show_review(False))
+        self.results_box.review.clicked.connect(lambda: self.show_review(True))
+        self._keyed: tuple[Shapes, dict[str, Callable[[], object]]] | None = None
         self._labels = LabelSize(napari_viewer)
         self._lay_out()
         self.session.changed.connect(self.refresh)
@@ -80,7 +86,7 @@ class HER2Widget(QWidget):
         self.measure_box.refresh()
         self.stain_box.refresh()
         if self.pages.currentIndex():
-            self.grid_page.refresh()
+            self._page().refresh()
         self.progress.refresh()
         self._bind_keys(self.session.cores_layer)
 
@@ -88,6 +94,19 @@ class HER2Widget(QWidget):
         """Turn to the page of the grid, or back to the steps."""
         self.grid_page.draw.stop()
         self.pages.setCurrentIndex(int(shown))
+        self.refresh()
+
+    def show_review(self, shown: bool) -> None:
+        """Turn to the page where cores are read, at the core that is selected or the first; or back to the steps."""
+        self.grid_page.draw.stop()
+        self.pages.setCurrentIndex(2 * int(shown))
+        if shown:
+            here = self.review.here()
+            if here is None:
+                self.review.go()
+            else:
+                self.review.show(here.core.name)
+            self.review_page.setFocus()
         self.refresh()
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
@@ -114,7 +133,7 @@ class HER2Widget(QWidget):
             steps.addWidget(card)
         steps.addStretch()
         self.pages = QStackedWidget()
-        for page in (inner, self.grid_page):
+        for page in (inner, self.grid_page, self.review_page):
             self.pages.addWidget(_scrolling(page))
         purpose = QLabel(RESEARCH_USE)
         purpose.setObjectName("faint")
@@ -129,18 +148,23 @@ class HER2Widget(QWidget):
     def _refresh_selection(self) -> None:
         self.cores_box.refresh_selection()
         if self.pages.currentIndex():
-            self.grid_page.refresh_selection()
+            self._page().refresh_selection()
         self.score_box.refresh(next_step(self.session)[0] == 2)
         self.measure_box.refresh_selection()
 
     def _bind_keys(self, layer: Shapes | None) -> None:
         self._show_badges(layer)
-        if layer is not self._keyed:
-            if self._keyed is not None:
-                release_keys(self._keyed)
-            if layer is not None:
-                bind_keys(layer, self.editor)
-            self._keyed = layer
+        keys = grid_keys(self.editor) | (review_keys(self.review) if self._page() is self.review_page else {})
+        if self._keyed is not None and (self._keyed[0] is not layer or set(self._keyed[1]) != set(keys)):
+            release_keys(*self._keyed)
+            self._keyed = None
+        if layer is not None and self._keyed is None:
+            bind_keys(layer, keys)
+            self._keyed = layer, keys
+
+    def _page(self) -> GridPage | ReviewPage:
+        """The page shown, when it is not that of the steps."""
+        return self.review_page if self.pages.currentIndex() == 2 else self.grid_page
 
     def _show_badges(self, layer: Shapes | None) -> None:
         session, badges = self.session, None

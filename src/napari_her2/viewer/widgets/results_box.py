@@ -12,7 +12,7 @@ from napari_her2.colours import SCORE_COLOURS
 from napari_her2.scores import SCORES
 from napari_her2.viewer import ask
 from napari_her2.viewer.session import Session
-from napari_her2.viewer.widgets.card import StepCard, restyle
+from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
 
 __all__ = ["ResultsBox"]
 
@@ -33,6 +33,10 @@ class ResultsBox(StepCard):
             chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
             chip.setToolTip(f"Cores with HER2 score {score}; the rings have the same colour.")
             chips.addWidget(chip, 1)
+        self.review = QPushButton("Review…")
+        self.review.setToolTip(
+            "Go from core to core, read them with the keys 0 to 3, compare with the model, calibrate."
+        )
         self.export = QPushButton("Export…")
         self.export.setToolTip("Write table (CSV), QuPath GeoJSON, heatmap, report and record into a folder.")
         self.export.clicked.connect(self._export)
@@ -41,7 +45,12 @@ class ResultsBox(StepCard):
         self.remark.setWordWrap(True)
         self.body.addLayout(chips)
         self.body.addWidget(self.remark)
-        self.body.addWidget(self.export)
+        row = QHBoxLayout()
+        row.setSpacing(3)
+        yielding(self.review, self.export)
+        for button in (self.review, self.export):
+            row.addWidget(button, 1)
+        self.body.addLayout(row)
 
     def refresh(self, is_next: bool) -> None:
         """Show the session."""
@@ -55,6 +64,9 @@ class ResultsBox(StepCard):
         parts = [f"{unsure} uncertain (marked ?)"] * bool(unsure) + [f"{given['']} not scorable"] * bool(given[""])
         self.remark.setText(", ".join(parts))
         self.remark.setVisible(bool(parts))
+        self.review.setEnabled(session.cores_layer is not None)
+        read = sum(bool(core.reader_score) for core in session.grid())
+        self.summary.setText(f"{read} read by you" if read else "")
         self.export.setEnabled(session.cores_layer is not None and not session.busy)
         restyle(self.export, "primary", str(is_next).lower())
 

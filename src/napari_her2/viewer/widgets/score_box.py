@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton
 from napari_her2.errors import HER2Error
 from napari_her2.models import DEFAULT_MODEL, ScoringModel, installed_models, load_model
 from napari_her2.viewer import ask
+from napari_her2.viewer.calibrating import batch_of
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
@@ -64,7 +65,22 @@ class ScoreBox(StepCard):
         first = self.selected if any(name not in scored for name in chosen) else self.all
         for button in (self.selected, self.all):
             restyle(button, "primary", str(is_next and not why and button is first).lower())
-        self.summary.setText(f"{len(scored)} scored" if scored else "")
+        self._adopt(self._session.model)
+        batch = batch_of(self._session.model)
+        parts = [f"{len(scored)} scored"] * bool(scored) + [f"cut points of {batch}"] * bool(batch)
+        self.summary.setText(", ".join(parts))
+        self.summary.setToolTip(f"Calibrated on control cores of {batch}." if batch else "")
+
+    def _adopt(self, model: ScoringModel | None) -> None:
+        """A model that got other cut points, or was trained, stands in the list as it is now."""
+        if model is None or any(m is model for m in self._models):
+            return
+        same = [i for i, m in enumerate(self._models) if m.sha256 == model.sha256]
+        if same:
+            self._models[same[0]] = model
+        else:
+            self._models.append(model)
+            self._show_models(len(self._models) - 1)
 
     def _chosen(self) -> list[str]:
         layer = self._session.cores_layer
