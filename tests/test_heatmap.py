@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from napari_her2.cores import Core
-from napari_her2.heatmap import Heatmap
+from napari_her2.heatmap import KINDS, Heatmap, likely_map
+from napari_her2.models import Calibration
 from napari_her2.scores import CoreScore, Places
 from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
@@ -69,3 +70,20 @@ def test_every_disc_shows_its_grade(discs_slide, grid_of_discs, mock_model, mock
         middle = heatmap.image[int(core.y // heatmap.stride), int(core.x // heatmap.stride)]
         assert middle == pytest.approx(k % 4, abs=0.45)
     assert np.isnan(heatmap.image[0, 0])
+
+
+def test_maps_of_probability_follow_from_the_expected_score():
+    image = np.array([[0.0, 1.3], [2.9, np.nan]], np.float32)
+    calibration = Calibration(slope=6, cuts=(0.5, 1.3, 2.2))
+    likely = likely_map(image, "at_least_2", calibration)
+    assert likely[0, 1] == pytest.approx(0.5)
+    assert likely[0, 0] < 0.01 < 0.99 < likely[1, 0]
+    sure = likely_map(image, "confidence", calibration)
+    assert sure[0, 1] == pytest.approx(0.5, abs=0.01)
+    assert sure[1, 0] > 0.9
+    for kind in KINDS:
+        found = likely_map(image, kind, calibration)
+        assert found.dtype == np.float32
+        assert np.isnan(found).tolist() == np.isnan(image).tolist()
+    with pytest.raises(ValueError, match="at_least_2"):
+        likely_map(image, "certainty", calibration)

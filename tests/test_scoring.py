@@ -1,18 +1,41 @@
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_her2.cores import CoreGrid, CoreState
-from napari_her2.errors import PixelSizeError
-from napari_her2.models import Calibration, ScoringModel
+from napari_her2.cores import Core, CoreGrid, CoreState
+from napari_her2.engine import open_engine
+from napari_her2.errors import ModelError, PixelSizeError
+from napari_her2.models import Calibration, ScoringModel, load_model
+from napari_her2.pyramid import LevelSpec, PyramidSample, sample
+from napari_her2.recalibrate import recalibrate
+from napari_her2.sample import sample_slide
 from napari_her2.scores import SCORES
-from napari_her2.scoring import place_grades, place_weights, score_cores, score_probabilities
+from napari_her2.scoring import (
+    dense_pieces,
+    dense_places,
+    judge_places,
+    place_grades,
+    place_weights,
+    pool,
+    score_cores,
+    score_probabilities,
+)
 from napari_her2.slide import Slide
+from napari_her2.stain import white_point
+
+
+def sample_core(slide: Path, name: str) -> Core:
+    """A core of the embedded slide, where its truth says that it lies."""
+    with slide.with_name(slide.name.replace(".ome.tif", ".truth.csv")).open() as file:
+        row = next(row for row in csv.DictReader(file) if row["core"] == name)
+    return Core(name, 0, 0, float(row["y"]), float(row["x"]), float(row["diameter"]))
 
 
 def test_each_disc_gets_the_score_of_its_brown(discs_slide, grid_of_discs, mock_model, mock_engine):
@@ -140,3 +163,86 @@ def test_a_place_with_hardly_any_tumour_has_hardly_a_grade():
     assert full == pytest.approx(3)
     assert 2.5 < half < full
     assert none < 0.3
+
+
+def test_scores_carry_the_batch_they_were_calibrated_for(discs_slide, grid_of_discs, mock_model, mock_engine):
+    calibrated = recalibrate(mock_model, [0.1, 1.0, 2.0], [0, 1, 2], "run 7")
+    assert {s.batch for s in score_cores(discs_slide, grid_of_discs, calibrated)} == {"run 7"}
+    assert {s.batch for s in score_cores(discs_slide, grid_of_discs, mock_model)} == {""}
+
+
+def test_a_core_of_another_kind_is_flagged_and_scored_all_the_same(discs_slide, grid_of_discs, mock_model, mock_engine):
+    familiar = {"mean": [0.0] * 10, "precision": np.eye(10).tolist(), "threshold": 0.1}
+    plain = list(score_cores(discs_slide, grid_of_discs, mock_model))
+    flagged = list(score_cores(discs_slide, grid_of_discs, replace(mock_model, familiar=familiar)))
+    assert [s.score for s in flagged] == [s.score for s in plain]
+    assert all(s.flags == () for s in plain)
+    assert all(s.flags[0].startswith("Unfamiliar") for s in flagged)
+
+
+def test_a_dense_map_covers_the_tissue_and_no_place_twice(discs_slide, grid_of_discs, mock_model, mock_engine):
+    core = grid_of_discs["A-4"]
+    done = [share for _, share in dense_pieces(discs_slide, core, mock_model, mock_engine)]
+    places = dense_places(discs_slide, core, mock_model, mock_engine)
+    assert done == sorted(done)
+    assert done[-1] == 1
+    assert len(np.unique(np.stack([places.y, places.x]), axis=1).T) == len(places)
+    area, disc = float((places.size**2).sum()), np.pi * (core.diameter / 2) ** 2
+    assert 0.9 * disc < area < 1.3 * disc
+    assert places.weight.sum() == pytest.approx(1)
+    assert np.median(places.grade) > 2.5
+
+
+def test_a_model_of_whole_cores_gives_probabilities_and_no_places(discs_slide, grid_of_discs, mock_model):
+    class Whole:
+        device = "mock"
+
+        def run(self, pixels):
+            return np.array([[0.1, 0.2, 0.6, 0.1]], np.float32), np.zeros((1, 3), np.float32)
+
+    model = replace(mock_model, network={"design": "stacked"})
+    score = next(score_cores(discs_slide, grid_of_discs, model, engine=Whole()))
+    assert (score.score, score.places) == ("2+", None)
+    assert score.value == pytest.approx(1.7)
+    assert score.confidence == pytest.approx(0.6)
+    with pytest.raises(ModelError, match="knows no places"):
+        next(dense_pieces(discs_slide, grid_of_discs["A-1"], model, Whole()))
+    moved = recalibrate(model, [1.8, 1.9, 0.1], [1, 1, 0], "run 7")
+    again = next(score_cores(discs_slide, grid_of_discs, moved, engine=Whole()))
+    assert again.probabilities == pytest.approx(score_probabilities(again.value, moved.calibration))
+
+
+def without(patches: PyramidSample, gone: np.ndarray) -> PyramidSample:
+    kept = np.setdiff1d(np.arange(len(patches.pixels)), gone)
+    return replace(
+        patches,
+        pixels=patches.pixels[kept],
+        level=patches.level[kept],
+        y=patches.y[kept],
+        x=patches.x[kept],
+        size=patches.size[kept],
+    )
+
+
+@pytest.mark.parametrize("name", ["A-2", "A-3"])
+def test_the_patches_that_count_are_those_the_score_hangs_on(name: str):
+    """With the shipped weights: the contributions are the value, and taking away the largest moves it most."""
+    model, truth = load_model(), sample_slide()
+    slide = Slide.open(truth)
+    core = sample_core(truth, name)
+    spec = replace(model.spec, levels=(LevelSpec(12, 1.0), LevelSpec(4, 2.0), LevelSpec(1, 0.0)))
+    patches = sample(slide, core, spec, white=white_point(slide.overview()[0]))
+    shares = open_engine(model, "cpu").run(patches.pixels)[0]
+    places, patch = judge_places(patches, shares, model.calibration)
+    value, _ = pool(places, model.calibration)
+    share = np.bincount(patch, places.weight * places.grade, minlength=len(patches.pixels))
+    assert share.sum() == pytest.approx(value, abs=1e-5)
+
+    def moved(gone: np.ndarray) -> float:
+        kept = np.setdiff1d(np.arange(len(shares)), gone)
+        rest, _ = judge_places(without(patches, gone), shares[kept], model.calibration)
+        return abs(pool(rest, model.calibration)[0] - value)
+
+    rng, fine = np.random.default_rng(0), np.nonzero(patches.level == 0)[0]
+    top = fine[np.argsort(-share[fine])[:4]]
+    assert moved(top) > np.mean([moved(rng.choice(fine, 4, replace=False)) for _ in range(20)])

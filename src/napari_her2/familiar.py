@@ -59,7 +59,7 @@ def _patch_look(patch: npt.NDArray[np.uint8]) -> FloatArray | None:
     tissue = size > _COLOURED
     if np.count_nonzero(tissue) < min(_LEAST, tissue.size // 4):
         return None
-    darker = size > np.median(size[tissue])
+    darker = tissue & (size >= np.median(size[tissue]))
     colour = smooth[darker] / size[darker][:, None]
     amounts = smooth @ np.linalg.inv(QUPATH_STAINS.mixing).T.astype(np.float32)
     h, d, foreign = (amounts[..., k] for k in range(3))
