@@ -227,10 +227,9 @@ def _on_device(model: ScoringModel, device: str) -> Encoder:
     import torch
     from safetensors.torch import load_file
 
-    from napari_her2.networks import PlaceNetwork
+    from napari_her2.networks import build_network
 
-    arguments = {key: value for key, value in model.network.items() if key != "design"}
-    network: Any = PlaceNetwork(**arguments)
+    network: Any = build_network(model.network)
     network.load_state_dict(load_file(model.weights_path))
     network = network.eval().to(device).to(memory_format=torch.channels_last)
 
@@ -327,7 +326,7 @@ def _read(path: Path, versions: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             level, hidden = kept["level"].astype(np.intp), kept["hidden"]
     except Exception:  # zipfile, zlib and numpy have errors of their own for a file cut short: it is made again
         return None

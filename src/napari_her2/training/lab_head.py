@@ -46,8 +46,8 @@ class LabParams:
     coverage : float
         Share of the cores that is to be called determinate.
     pull : float
-        How strongly the layer is held to the model's: precision of the change of each weight, in units of the standard
-        deviation of what it multiplies.
+        How strongly the layer is held to the model's: precision of the change of each weight, in units of the root
+        mean square of what it multiplies. Of 1, 10, 100 and 1000, 10 did best on 80 generated cores of one laboratory.
     rate : float
         Learning rate.
     steps : int
@@ -61,7 +61,7 @@ class LabParams:
 
     folds: int = 5
     coverage: float = 0.85
-    pull: float = 1.0
+    pull: float = 10.0
     rate: float = 0.01
     steps: int = 200
     held_out: float = 0.2

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from napari_her2.errors import ModelError, OutputError
 from napari_her2.evaluate import Evaluation
@@ -129,9 +129,9 @@ def save_laboratory_model(
         temporary.write_bytes(onnx)
     # the checksum of the tensors stands in the header, which does not count in it: write twice
     with writing(folder / "model.safetensors", overwrite=True) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))
         model = replace(model, weights_sha256=tensors_sha256(temporary))
-        save_file(state, temporary, metadata=model_header(model))
+        temporary.write_bytes(save(state, metadata=model_header(model)))
     return model
 
 

@@ -1,0 +1,180 @@
+"""`napari-her2 train`, on slides of discs and with a network of random weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from napari_her2.cli import app
+from napari_her2.export.csv import write_csv
+from napari_her2.models import ScoringModel, load_model
+from napari_her2.table import cores_table
+from napari_her2.training import lab_features
+from tiny_model import many_discs, write_tiny_model
+
+SCORES = ("0", "1+", "2+", "3+")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> ScoringModel:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return many_discs(40)[0]
+
+
+@pytest.fixture
+def slide(tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A slide of 40 discs of 20 patients with its cores beside it."""
+    monkeypatch.setenv("NAPARI_HER2_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("napari_her2.cli.train._DRAWS", 40)
+    Image.fromarray(picture).save(tmp_path / "tma.png")
+    write_csv(tmp_path / "tma.cores.csv", cores_table("tma", many_discs(40)[1], {}, None))
+    return tmp_path
+
+
+def manifest(folder: Path, *, drop: int = 0, split: bool = False, rows: tuple[str, ...] = ()) -> Path:
+    grid = many_discs(40)[1]
+    lines = ["image,core,score,patient" + (",split" if split else "")]
+    for number, core in enumerate(grid.cores[: 40 - drop]):
+        end = f",{'test' if number < 8 else 'train'}" if split else ""
+        lines.append(f"tma.png,{core.name},{core.reader_score},{core.patient_id}{end}")
+    path = folder / "labels.csv"
+    path.write_text("\n".join([*lines, *rows]) + "\n")
+    return path
+
+
+def cli(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def run(folder: Path, tiny: ScoringModel, *more: object, output: object = "ours") -> Result:
+    basic = ("--model", tiny.folder, "--pixel-size", 1, "--device", "cpu", "--cache", folder / "cache", "--folds", 3)
+    return cli("train", folder / "labels.csv", "-o", output, *basic, *more)
+
+
+def sentence(result: Result, pattern: str) -> None:
+    assert "Traceback" not in result.output
+    assert re.search(pattern, " ".join(result.stderr.split())), result.stderr
+
+
+def test_labels_become_a_model_with_its_report(slide: Path, tiny: ScoringModel, monkeypatch: pytest.MonkeyPatch):
+    manifest(slide)
+    result = run(slide, tiny)
+    assert result.exit_code == 0, result.output
+    assert "use it with --model ours" in result.stdout
+    assert "40 cores of 20 patients not learned from" in result.stdout
+    model = load_model("ours")
+    model.verify()
+    assert model.card["learned from"]["labels"] == "labels.csv"
+    assert model.card["base model"]["checksum"] == tiny.sha256
+    folder = slide / "models" / "ours"
+    names = {
+        "model.safetensors",
+        "model.onnx",
+        "training.html",
+        "training.json",
+        "evaluation.html",
+        "learning_curve.svg",
+    }
+    assert {path.name for path in folder.iterdir()} == names
+    record = json.loads((folder / "training.json").read_text())
+    assert set(record["compared"]) == {"trained head", "current model", "current model, recalibrated"}
+    assert np.sum(record["compared"]["trained head"]["table"]) == 40
+    assert record["compared"]["trained head"]["figures"]["accuracy"]["value"] == record["figures"]["accuracy"]["value"]
+    assert record["figures"]["quadratic_kappa"]["value"] > 0.7
+    assert record["gains_over_recalibrating"]["quadratic_kappa"]["low"] is not None
+    assert record["measured_on"] == "3 folds by patient"
+    page = (folder / "training.html").read_text()
+    assert page.count("<svg") == 4
+    assert "Research use only" in page
+    assert tiny.sha256 in page
+    for text in (page, json.dumps(record)):
+        assert "p00" not in text
+        assert str(slide) not in text
+    assert (folder / "learning_curve.svg").read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+
+    # again: not unasked; and nothing is encoded a second time
+    sentence(run(slide, tiny), "a model ours already")
+    monkeypatch.setattr(lab_features, "open_encoder", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr("napari_her2.training.lab_train.open_encoder", lambda *_: pytest.fail("encoded again"))
+    result = run(slide, tiny, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert load_model("ours").sha256 == model.sha256
+
+
+def test_a_split_test_is_measured_on_and_not_learned_from(slide: Path, tiny: ScoringModel):
+    manifest(slide, split=True)
+    result = run(slide, tiny, output=slide / "out" / "mine")
+    assert result.exit_code == 0, result.output
+    assert "8 cores of 4 patients not learned from" in result.stdout
+    model = load_model(slide / "out" / "mine")
+    assert model.name == "mine"
+    assert model.card["learned from"]["cores"] == 32
+    assert model.card["measured on cores kept apart"]["cores"] == 8
+    record = json.loads((slide / "out" / "mine" / "training.json").read_text())
+    assert (record["measured_on"], record["split"]) == ("cores kept apart", "test")
+    assert len(record["cores"]) == 8
+
+
+def test_stopped_it_says_that_what_was_encoded_is_kept(
+    slide: Path, tiny: ScoringModel, monkeypatch: pytest.MonkeyPatch
+):
+    manifest(slide)
+    encode = lab_features._encode
+
+    def stopping(*arguments: object) -> object:
+        if len(list((slide / "cache").glob("*.npz"))) == 5:
+            raise KeyboardInterrupt
+        return encode(*arguments)
+
+    monkeypatch.setattr(lab_features, "_encode", stopping)
+    result = run(slide, tiny)
+    assert result.exit_code == 130
+    sentence(result, "the same command goes on from here")
+    assert len(list((slide / "cache").iterdir())) == 5
+    assert not (slide / "models" / "ours" / "model.safetensors").exists()
+
+
+def test_bad_wishes_are_one_sentence(slide: Path, tiny: ScoringModel):
+    sentence(run(slide, tiny), "no file")
+    manifest(slide, drop=12)
+    result = run(slide, tiny)
+    assert result.exit_code == 1
+    sentence(result, r"Too few labels .* at least 8 cores of each score.*lacking are cores of 0 \(7 of 7 patients\)")
+    manifest(slide, rows=("none.png,*,2,x",))
+    sentence(run(slide, tiny), "line 42: there is no image none.png")
+    manifest(slide, rows=("tma.png,Z-9,,x",))
+    sentence(run(slide, tiny), r'line 42: the score is ""')
+    (slide / "bad.png").write_text("no")
+    path = manifest(slide, rows=())
+    path.write_text(path.read_text().replace("tma.png,A-1,", "bad.png,*,", 1))
+    sentence(run(slide, tiny), "bad.png is not an image")
+    manifest(slide, rows=("tma.png,Z-9,1,x",))
+    sentence(run(slide, tiny), "line 42: tma has no core Z-9")
+    manifest(slide)
+    path.write_text(re.sub(r",p\d+", ",one", path.read_text()))
+    sentence(run(slide, tiny), r"10 of 1 patient")
+    assert run(slide, tiny, "--device", "abacus").exit_code == 2
+    assert run(slide, tiny, "--folds", 1).exit_code == 2
+    sentence(run(slide, tiny, output="her2-places-2"), "came with the plugin")
+    manifest(slide)
+    result = cli("train", path, "-o", "x", "--model", tiny.folder, "--cache", slide / "cache", "--device", "cpu")
+    sentence(result, "pixel size")
+
+
+def test_cores_without_tissue_are_named_and_left_out(slide: Path, tiny: ScoringModel, picture: np.ndarray):
+    Image.fromarray(np.full((100, 100, 3), 238, np.uint8)).save(slide / "glass.png")
+    manifest(slide, rows=("glass.png,*,3,x",))
+    result = run(slide, tiny)
+    assert result.exit_code == 3
+    sentence(result, "glass A-1 is not learned from: hardly any of it is tissue")
+    assert load_model("ours").card["learned from"]["cores"] == 40
