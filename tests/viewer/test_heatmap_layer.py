@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_her2.heatmap import Heatmap
+from napari_her2.heatmap import Heatmap, likely_map
 from napari_her2.viewer.heatmap_layer import (
     add_heatmap_layer,
     find_heatmap_layer,
     heatmap_arguments,
     heatmap_of_layer,
+    kind_of_layer,
+    redraw,
+    score_image,
+    show_kind,
 )
+from napari_her2.viewer.slide_layer import slide_of_layer
 
 
 @pytest.mark.parametrize("stride", [1, 2, 8, 33])
@@ -68,3 +75,32 @@ def test_the_heatmap_comes_back_from_its_layer(viewer, image, cores, grid_of_dis
     assert np.nanmax(layer.data) == 1
     viewer.layers.remove(layer)
     assert find_heatmap_layer(viewer.layers, image) is None
+
+
+def test_another_kind_is_shown_and_the_scores_are_kept(viewer, image, cores, score_of, mock_model, grid_of_discs):
+    heatmap = Heatmap.of(slide_of_layer(image))
+    heatmap.add(score_of(grid_of_discs["A-3"], "2+"))
+    layer = add_heatmap_layer(viewer.layers, image, cores, heatmap)
+    scores = layer.data.copy()
+    cuts = mock_model.calibration
+    show_kind(layer, "at_least_2", cuts)
+    assert np.array_equal(score_image(layer), scores, equal_nan=True)
+    assert np.array_equal(layer.data, likely_map(scores, "at_least_2", cuts), equal_nan=True)
+    assert tuple(layer.contrast_limits) == (0, 1)
+    # what is drawn meanwhile goes into the scores and is seen
+    heatmap_of_layer(layer).add(score_of(grid_of_discs["A-4"], "3+"))
+    redraw(layer)
+    both = score_image(layer).copy()
+    assert np.isfinite(both).sum() > np.isfinite(scores).sum()
+    assert np.array_equal(np.isfinite(layer.data), np.isfinite(both))
+    other = replace(cuts, cuts=(0.5, 2.5, 2.9))
+    show_kind(layer, "at_least_2", other)
+    assert np.array_equal(layer.data, likely_map(both, "at_least_2", other), equal_nan=True)
+    show_kind(layer, "confidence", cuts)
+    show_kind(layer, "score", cuts)
+    assert kind_of_layer(layer) == "score"
+    assert np.array_equal(layer.data, both, equal_nan=True)
+    assert tuple(layer.contrast_limits) == (0, 3)
+    heatmap_of_layer(layer).clear(grid_of_discs["A-4"])
+    redraw(layer)
+    assert np.array_equal(layer.data, scores, equal_nan=True)

@@ -20,7 +20,7 @@ from napari_her2.viewer import ask
 from napari_her2.viewer.cores_layer import grid_of_layer
 from napari_her2.viewer.cores_scores import clear_scores, scores_of_layer
 from napari_her2.viewer.edit_layer import Scored, scored_of_layer, write_grid
-from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
+from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer, redraw, score_image
 from napari_her2.viewer.history import History, State
 from napari_her2.viewer.recut import model_of_layer, recut_layer
 from napari_her2.viewer.slide_layer import KEY
@@ -256,7 +256,7 @@ class CoresWatch:
         layer = find_heatmap_layer(self._layers, self.layer) if self.layer is not None and cores else None
         if layer is None:
             return
-        self._history.leave(heat=layer.data.copy())
+        self._history.leave(heat=score_image(layer).copy())
         _clear(layer, cores)
 
     def _put_heat_back(self, cores: list[Core], state: State) -> None:
@@ -266,7 +266,7 @@ class CoresWatch:
         heatmap = heatmap_of_layer(layer)
         for core in cores:
             heatmap.put_back(core, state.heat)
-        layer.refresh()
+        redraw(layer)
 
     # --- watching --------------------------------------------------------------------------------------------------
 
@@ -293,7 +293,7 @@ def _clear(layer: Any, cores: Iterable[Core]) -> None:
     heatmap = heatmap_of_layer(layer)
     for core in cores:
         heatmap.clear(core)
-    layer.refresh()
+    redraw(layer)
 
 
 def _where_scored(layer: Shapes, names: list[str]) -> list[Core]:

@@ -22,7 +22,7 @@ from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 from napari_her2.viewer.cores_scores import set_scores
-from napari_her2.viewer.heatmap_layer import add_heatmap_layer, find_heatmap_layer, heatmap_of_layer
+from napari_her2.viewer.heatmap_layer import add_heatmap_layer, find_heatmap_layer, heatmap_of_layer, redraw
 
 __all__ = ["ScoreRun", "sentence", "time_left"]
 
@@ -128,7 +128,7 @@ class ScoreRun:
         heatmap = heatmap_of_layer(self._heatmap_layer)
         for score in scores:
             heatmap.add(score)
-        self._heatmap_layer.refresh()
+        redraw(self._heatmap_layer)
 
     def _receive(self, item: CoreScore | Exception) -> None:
         if isinstance(item, Exception):

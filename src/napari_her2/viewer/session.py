@@ -41,13 +41,15 @@ class Session:
     """The state behind the widget, and what can be done with it.
 
     Signals: `changed()` when anything that the widget shows may be another; `selected()` when the selection of cores
-    is; `said(message, is_error)` when there is one sentence to tell; `wrote(paths)` when results were exported.
+    is; `said(message, is_error)` when there is one sentence to tell; `wrote(paths)` when results were exported;
+    `learned(model)` when a model was trained and saved.
     """
 
     changed = Signal()
     selected = Signal()
     said = Signal(str, bool)
     wrote = Signal(list)
+    learned = Signal(object)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -240,7 +242,7 @@ class Session:
         if self.model is None:
             return "No scoring model is installed: choose a model file."
         if self.run is not None and self.run.running:
-            return f"{self.run.slide.name} is being scored."
+            return f"{self.run.slide.name} is being {getattr(self.run, 'doing', 'scored')}."
         return f"{self.busy}." if self.busy else ""
 
     def _found(self, image: Image, slide: Slide, grid: CoreGrid, remarks: list[str]) -> None:

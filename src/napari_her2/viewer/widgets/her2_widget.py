@@ -107,6 +107,8 @@ class HER2Widget(QWidget):
             else:
                 self.review.show(here.core.name)
             self.review_page.setFocus()
+        else:
+            self.review_page.explain.hide_patches()
         self.refresh()
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)

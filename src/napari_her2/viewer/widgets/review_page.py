@@ -14,7 +14,9 @@ from napari_her2.viewer.reading import READING_KEYS
 from napari_her2.viewer.review import QUEUES, Opinions, Review, agreement
 from napari_her2.viewer.widgets.calibrate_dialog import CalibrateDialog
 from napari_her2.viewer.widgets.card import Card, yielding
+from napari_her2.viewer.widgets.explain_box import ExplainBox
 from napari_her2.viewer.widgets.opinion_view import OpinionView
+from napari_her2.viewer.widgets.train_dialog import TrainDialog
 
 __all__ = ["ReviewPage"]
 
@@ -44,7 +46,8 @@ class ReviewPage(QWidget):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(6)
         layout.addLayout(_row(self.back, self.undo, self.redo))
-        for card in (self._lay_out_queue(), self._lay_out_core(), self._lay_out_agreement()):
+        self.explain = ExplainBox(review)
+        for card in (self._lay_out_queue(), self._lay_out_core(), self.explain, self._lay_out_agreement()):
             layout.addWidget(card)
         layout.addStretch()
         review.editor.read.connect(self._go_on)
@@ -61,7 +64,8 @@ class ReviewPage(QWidget):
         self.agreed.setText(agreement(opinions).sentence + self._flattered())
         why = calibrating.why_not(self._session)
         self.calibrate.setToolTip(why or "Fit the cut points to the cores that you read; no core is scored anew.")
-        self.calibrate.setEnabled(self._session.model is not None and not self._session.working)
+        for button in (self.calibrate, self.train):
+            button.setEnabled(self._session.model is not None and not self._session.working)
         self.refresh_selection()
 
     def refresh_selection(self) -> None:
@@ -72,6 +76,9 @@ class ReviewPage(QWidget):
         for button in (self.previous, self.next):
             button.setEnabled(bool(names))
         self._show(here)
+        self.explain.refresh()
+        if self.explain.patches.isChecked():
+            self.explain.follow()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 (Qt's name)
         """The keys of the page do the same as on the canvas."""
@@ -127,7 +134,9 @@ class ReviewPage(QWidget):
         self.agreed = QLabel()
         self.agreed.setWordWrap(True)
         self.calibrate, self.train = QPushButton("Calibrate…"), QPushButton("Train on these labels…")
-        self.calibrate.clicked.connect(lambda: self._calibrate())
+        self.calibrate.clicked.connect(lambda: CalibrateDialog(self.review.editor, self).show())
+        self.train.setToolTip("A model of your own, learned from the cores that you read on all open slides.")
+        self.train.clicked.connect(lambda: TrainDialog(self._session, self).show())
         card.body.addWidget(self.agreed)
         card.body.addLayout(_row(self.calibrate, self.train))
         return card
@@ -145,9 +154,6 @@ class ReviewPage(QWidget):
     def _go_on(self, score: str) -> None:
         if score and self.isVisible() and self.go_on.isChecked() and len(self.review.editor.chosen()) == 1:
             self.review.go()
-
-    def _calibrate(self) -> None:
-        CalibrateDialog(self.review.editor, self).show()
 
     def _flattered(self) -> str:
         batch = calibrating.batch_of(self._session.model)

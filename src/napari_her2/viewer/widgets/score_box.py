@@ -48,6 +48,7 @@ class ScoreBox(StepCard):
         self.selected.clicked.connect(lambda: session.score(self._chosen()))
         self.all.clicked.connect(lambda: session.score(self._all()))
         self._list_models()
+        session.learned.connect(self._add_model)
 
     def refresh(self, is_next: bool) -> None:
         """Show the session."""
@@ -72,15 +73,23 @@ class ScoreBox(StepCard):
         self.summary.setToolTip(f"Calibrated on control cores of {batch}." if batch else "")
 
     def _adopt(self, model: ScoringModel | None) -> None:
-        """A model that got other cut points, or was trained, stands in the list as it is now."""
-        if model is None or any(m is model for m in self._models):
+        """A model that got other cut points, or was chosen elsewhere, stands in the list as it is now."""
+        if model is None:
+            return
+        at = [i for i, m in enumerate(self._models) if m is model]
+        if at:
+            if self.model.currentIndex() != at[0]:
+                self._show_models(at[0])
             return
         same = [i for i, m in enumerate(self._models) if m.sha256 == model.sha256]
         if same:
             self._models[same[0]] = model
-        else:
-            self._models.append(model)
-            self._show_models(len(self._models) - 1)
+            self._show_models(same[0])
+
+    def _add_model(self, model: ScoringModel) -> None:
+        """A model that was trained is the last of the list; which one is chosen stays as it is."""
+        self._models.append(model)
+        self.model.insertItem(len(self._models) - 1, f"{model.name} {model.version}")
 
     def _chosen(self) -> list[str]:
         layer = self._session.cores_layer
