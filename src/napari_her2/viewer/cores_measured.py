@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +17,16 @@ from napari_her2.table import TEXT_COLUMNS, cores_table, opinions_differ
 from napari_her2.viewer.cores_layer import PLACE, grid_of_layer, is_near, named_features, same_place, write_features
 from napari_her2.viewer.slide_layer import KEY
 
-__all__ = ["MEASURE_COLUMNS", "agree", "clear_measured", "measured_of_layer", "set_measured"]
+__all__ = ["MEASURE_COLUMNS", "agree", "by_network", "clear_measured", "measured_of_layer", "set_measured"]
 
 #: What measuring writes into the features; scores and the reader's own are not touched by it.
 MEASURE_COLUMNS = tuple(Measurement().columns)
 
 
-def set_measured(layer: Shapes, slide: Slide, measured: Iterable[Measurement]) -> list[Measurement]:
-    """Write measurements into the features, all at once.
+def set_measured(
+    layer: Shapes, slide: Slide, measured: Iterable[Measurement], network: Container[str] = ()
+) -> list[Measurement]:
+    """Write measurements into the features, all at once; `network` names those whose tumour the network had told.
 
     Returns
     -------
@@ -44,11 +46,11 @@ def set_measured(layer: Shapes, slide: Slide, measured: Iterable[Measurement]) -
     row_of = {name: i for i, name in zip(table.index, table["core"], strict=True)}
     for name, one in fresh.items():
         row, core = row_of[name], cores[id(one)]
-        before = _at(kept, core)
+        before, _ = _at(kept, core)
         for column, value in one.columns.items():
             table.loc[row, column] = value
         table.loc[row, "flags"] = _flags(table.loc[row, "flags"], before.flags if before else (), one.flags)
-        kept = [m for m in kept if m is not before] + [replace(one.summed_up(), core=core)]
+        kept = [k for k in kept if k[0] is not before] + [(replace(one.summed_up(), core=core), core.name in network)]
     layer.metadata.setdefault(KEY, {})["measured"] = kept
     table["opinions_differ"] = _differ(table)
     write_features(layer, table)
@@ -82,7 +84,7 @@ def measured_of_layer(layer: Shapes, grid: CoreGrid | None = None) -> dict[str, 
         score, reason = str(row["measured_score"] or ""), str(row["measured_reason"] or "")
         if core.state is not CoreState.TISSUE or not (score or reason):
             continue
-        last = _at(kept, core)
+        last, _ = _at(kept, core)
         if last is not None and (last.score, last.sentence) == (score, reason):
             found[core.name] = replace(last, core=core)
             continue
@@ -117,17 +119,24 @@ def agree(layer: Shapes, measured: dict[str, Measurement]) -> None:
         write_features(layer, table)
 
 
-def _kept(layer: Shapes) -> list[Measurement]:
+def by_network(layer: Shapes, grid: CoreGrid) -> set[str]:
+    """Names of the cores whose measurement counts the cells that the network called tumour."""
+    kept = _kept(layer)
+    return {core.name for core in grid if _at(kept, core)[1]}
+
+
+def _kept(layer: Shapes) -> list[tuple[Measurement, bool]]:
+    """Measurements by place, and whether the network told them which cells are tumour."""
     return list(layer.metadata.get(KEY, {}).get("measured", []))
 
 
-def _at(kept: list[Measurement], core: Core) -> Measurement | None:
+def _at(kept: list[tuple[Measurement, bool]], core: Core) -> tuple[Measurement | None, bool]:
     """What was measured last at the place of a core."""
     here = np.array((core.y, core.x, core.diameter))
-    for one in reversed(kept):
+    for one, network in reversed(kept):
         if one.core is not None and is_near(np.array((one.core.y, one.core.x, one.core.diameter)), here):
-            return one
-    return None
+            return one, network
+    return None, False
 
 
 def _flags(text: object, old: tuple[str, ...], new: tuple[str, ...]) -> str:

@@ -88,9 +88,7 @@ def set_scores(layer: Shapes, slide: Slide, scores: Iterable[CoreScore]) -> list
     for column in ("image", "x", "y", "diameter", "x_um", "y_um", "diameter_um", "note", *SCORE_COLUMNS):
         table.loc[rows, column] = columns[column].to_numpy()
     kept = layer.metadata.setdefault(KEY, {}).setdefault("kept", {})
-    # 0.5 MB of places a core are drawn already; an empty set of them says that there were some
-    none = Places(*(np.empty(0) for _ in range(6)))
-    kept |= {n: replace(s, places=None if s.places is None else none) for n, s in fresh.items()}
+    kept |= {n: replace(s, places=None if s.places is None else _compact(s.places)) for n, s in fresh.items()}
     write_features(layer, table)
     return list(fresh.values())
 
@@ -108,6 +106,12 @@ def clear_scores(layer: Shapes, names: Iterable[str] | None = None) -> None:
 def user_note(note: object) -> str:
     """A note without the reason that scoring put behind it."""
     return AUTOMATIC.sub("", str(note or "")).strip()
+
+
+def _compact(places: Places) -> Places:
+    """Places in half the memory: they are drawn already, and kept to measure in the tumour that they tell of."""
+    y, x, size, weight = (a.astype(np.float32) for a in (places.y, places.x, places.size, places.weight))
+    return Places(y, x, size, places.grade.astype(np.float16), places.tumour.astype(np.float16), weight)
 
 
 def _rows(table: pd.DataFrame, names: pd.Series) -> pd.Index:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from napari_her2.cores import Core
 from napari_her2.errors import HER2Error
 from napari_her2.measure import Measurement, MeasureParams, measure_cores
+from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains
 from napari_her2.viewer.cores_measured import set_measured
@@ -36,6 +37,9 @@ class MeasureRun:
     Cores that are done are gathered and written a few times a second; after `cancel` the core that is being measured
     is still finished, and everything finished is kept.
 
+    `places`: where the network saw tumour, by core name. `keep` is given each measurement with its cells, and whether
+    the network told which count.
+
     Signals: `progressed()` after each core, `ended(message)` once, "" when all went well.
     """
 
@@ -51,10 +55,12 @@ class MeasureRun:
         cores: Iterable[Core],
         stains: Stains,
         params: MeasureParams,
-        keep: Callable[[Measurement], None],
+        places: Mapping[str, Places],
+        keep: Callable[[Measurement, bool], None],
     ) -> None:
         self.layers, self.image, self.cores_layer, self.slide = layers, image, cores_layer, slide
-        self.cores, self.stains, self.params, self._keep = list(cores), stains, params, keep
+        self.cores, self.stains, self.params = list(cores), stains, params
+        self.places, self._keep = places, keep
         self.done, self.failed, self.stale, self.running = 0, 0, 0, False
         self._pending: list[Measurement] = []
         self._message, self._stop = "", threading.Event()
@@ -68,7 +74,7 @@ class MeasureRun:
         """Begin; returns at once."""
         self.running, self._begun = True, time.monotonic()
         _RUNNING.add(self)
-        worker = create_worker(_work, self.slide, self.cores, self.stains, self.params, self._stop)
+        worker = create_worker(_work, self.slide, self.cores, self.stains, self.params, self.places, self._stop)
         worker.yielded.connect(self._receive)
         worker.finished.connect(self._finish)
         worker.start()
@@ -105,7 +111,7 @@ class MeasureRun:
             return
         start = time.monotonic()
         try:
-            written = set_measured(self.cores_layer, self.slide, pending)
+            written = set_measured(self.cores_layer, self.slide, pending, self.places)
         except HER2Error as error:  # the table was edited into something that is no grid
             self.cancel(str(error))
             return
@@ -119,7 +125,7 @@ class MeasureRun:
         self.done += 1
         self.failed += not item.score
         self._pending.append(item)
-        self._keep(item)
+        self._keep(item, item.core is not None and item.core.name in self.places)
         if not self._timer.isActive():
             self._timer.start(int(1000 * self._pause))
         self.progressed.emit()
@@ -134,10 +140,15 @@ class MeasureRun:
 
 
 def _work(
-    slide: Slide, cores: list[Core], stains: Stains, params: MeasureParams, stop: threading.Event
+    slide: Slide,
+    cores: list[Core],
+    stains: Stains,
+    params: MeasureParams,
+    places: Mapping[str, Places],
+    stop: threading.Event,
 ) -> Generator[Measurement | Exception, None, None]:
     try:
-        for measured in measure_cores(slide, cores, stains, params):
+        for measured in measure_cores(slide, cores, stains, params, places=places):
             yield measured
             if stop.is_set():
                 return

@@ -26,6 +26,7 @@ from napari_her2.viewer import ask, one_way
 from napari_her2.viewer.autosave import Autosave
 from napari_her2.viewer.background import Background
 from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer, grid_of_layer
+from napari_her2.viewer.cores_measured import measured_of_layer
 from napari_her2.viewer.cores_watch import CoresWatch
 from napari_her2.viewer.edit_layer import Scored, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
@@ -194,7 +195,11 @@ class Session:
                 heatmap.image = heatmap.image.copy()  # the run that goes on may draw while this is written
             known = self.cores_layer.metadata.get(KEY, {})
             provenance = {"seed": 0, "parameters": known.get("scored_with") or {}, "device": self.device}
-            run = Run(self.slide, reading_order(self.grid()), self.scores(), known.get("model"), heatmap, provenance)
+            measured = measured_of_layer(self.cores_layer, self.grid())
+            if measured:
+                provenance["measurement"] = known.get("measured_with") or {}
+            grid, model = reading_order(self.grid()), known.get("model")
+            run = Run(self.slide, grid, self.scores(), model, heatmap, provenance, measured)
         except HER2Error as error:
             self.said.emit(str(error), True)
             return

@@ -17,6 +17,7 @@ from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.reading_layer import show_readings
 from napari_her2.viewer.review import Review
 from napari_her2.viewer.session import Session
+from napari_her2.viewer.slide_stains import SlideStains
 from napari_her2.viewer.steps import next_step
 from napari_her2.viewer.widgets.card import STYLE, restyle
 from napari_her2.viewer.widgets.cores_box import CoresBox
@@ -50,8 +51,9 @@ class HER2Widget(QWidget):
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.session.said.connect(self._say)
         self.score_box, self.results_box = ScoreBox(self.session), ResultsBox(self.session)
-        self.measuring = Measuring(self.session)
-        self.measure_box, self.stain_box = MeasureBox(self.measuring), StainBox(self.measuring)
+        self.stains = SlideStains(self.session)
+        self.measuring = Measuring(self.session, self.stains)
+        self.measure_box, self.stain_box = MeasureBox(self.measuring), StainBox(self.stains)
         self.grid_page = GridPage(self.editor, lambda: self.show_grid(False))
         self.cores_box.edit.clicked.connect(lambda: self.show_grid(True))
         self.review = Review(self.editor)

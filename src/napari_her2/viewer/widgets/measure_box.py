@@ -87,6 +87,8 @@ class MeasureBox(Card):
             chip.setVisible(there)
             chip.setText(f"{score}:  {found.percent[k]:.0f} %" if found is not None and there else "")
         text = why if self._session.cores_layer is not None else ""
+        if not (text or found or self._session.scores()):
+            text = "Best after scoring: the network then tells which cells are tumour."
         self.sentence.setText(text or ("" if found is None else f"{one or shown}  {found.sentence}"))
         self.sentence.setVisible(bool(self.sentence.text()))
 

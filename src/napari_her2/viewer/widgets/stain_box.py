@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_her2.stain import QUPATH_STAINS, Stains
 from napari_her2.stain.vectors import angle
-from napari_her2.viewer.measuring import Measuring
+from napari_her2.viewer.slide_stains import SlideStains
 from napari_her2.viewer.widgets.card import Card, yielding
 
 __all__ = ["StainBox"]
@@ -35,9 +35,9 @@ _JSON = "Stains (*.json);;All files (*)"
 class StainBox(Card):
     """A line of swatches; unfolded, the numbers beside QuPath's, what to look at, and corrections."""
 
-    def __init__(self, measuring: Measuring) -> None:
+    def __init__(self, slide_stains: SlideStains) -> None:
         super().__init__("Stains")
-        self._measuring = measuring
+        self._stains = slide_stains
         self.fold = QToolButton()
         self.fold.setCheckable(True)
         self.fold.setAutoRaise(True)
@@ -100,7 +100,7 @@ class StainBox(Card):
         for role, button in self.views.items():
             button.setCheckable(True)
             button.setToolTip("The slide as it is." if role is None else f"{_ROLES[role]} alone, at every zoom.")
-            button.clicked.connect(lambda _=False, role=role: self._measuring.show(role))
+            button.clicked.connect(lambda _=False, role=role: self._stains.show(role))
         return list(self.views.values())
 
     def _region_buttons(self) -> list[QWidget]:
@@ -113,7 +113,7 @@ class StainBox(Card):
 
     def _menu(self) -> QWidget:
         menu = QMenu(self)
-        menu.addAction("Estimate again", self._measuring.reset)
+        menu.addAction("Estimate again", self._stains.reset)
         menu.addAction("Save for other slides…", self._save)
         menu.addAction("Take from a file…", self._load)
         self.more.setText("…")
@@ -124,7 +124,7 @@ class StainBox(Card):
 
     def refresh(self) -> None:
         """Show what is known of the stains."""
-        measuring, stains = self._measuring, self._measuring.stains
+        known, stains = self._stains, self._stains.stains
         for role in _ROLES:
             for swatch in (self.small[role], self.swatches[role]):
                 swatch.setVisible(stains is not None)
@@ -132,23 +132,23 @@ class StainBox(Card):
                     r, g, b = stains.swatch(role, _DENSITY)
                     swatch.setStyleSheet(f"background: rgb({r}, {g}, {b}); border: 1px solid rgba(128, 128, 128, 160);")
             self.numbers[role].setText("–" if stains is None else _numbers(stains, role))
-        self.summary.setText(_summary(stains, measuring.estimating))
-        text = measuring.why_no_stains if stains is None else " ".join(stains.warnings)
+        self.summary.setText(_summary(stains, known.estimating))
+        text = known.why_not if stains is None else " ".join(stains.warnings)
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
         for role, button in self.views.items():
             button.setEnabled(stains is not None)
-            button.setChecked(stains is not None and role == measuring.shown)
+            button.setChecked(stains is not None and role == known.shown)
         for button in self.regions.values():
             button.setEnabled(stains is not None)
-            if measuring.region is None:
+            if known.region is None:
                 button.setChecked(False)
 
     def _unfold(self, shown: bool) -> None:
         self.fold.setText("▾" if shown else "▸")
         self.inner.setVisible(shown)
-        if shown and self._measuring.stains is None and not self._measuring.why_no_stains:
-            self._measuring.estimate()
+        if shown and self._stains.stains is None and not self._stains.why_not:
+            self._stains.estimate()
         if shown:
             QTimer.singleShot(0, self._scroll)
 
@@ -161,21 +161,21 @@ class StainBox(Card):
             parent.ensureWidgetVisible(self, 0, 4)
 
     def _correct(self, role: str, on: bool) -> None:
-        self._measuring.stop_correcting()
+        self._stains.stop_correcting()
         if on:
             for other, button in self.regions.items():
                 button.setChecked(other == role)
-            self._measuring.correct(role)
+            self._stains.correct(role)
 
     def _save(self) -> None:
         chosen, _ = QFileDialog.getSaveFileName(self, "Save the stains", "stains.json", _JSON)
         if chosen:
-            self._measuring.save_stains(Path(chosen))
+            self._stains.save_stains(Path(chosen))
 
     def _load(self) -> None:
         chosen, _ = QFileDialog.getOpenFileName(self, "Stains of another slide", "", _JSON)
         if chosen:
-            self._measuring.load_stains(Path(chosen))
+            self._stains.load_stains(Path(chosen))
 
 
 def _numbers(stains: Stains, role: str) -> str:
