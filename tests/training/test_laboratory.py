@@ -201,6 +201,7 @@ def test_pooling_in_torch_is_that_of_scoring(seed: int, places: int, sharpness: 
         assert value == pytest.approx(float(weight @ judged.grade), abs=1e-4)
 
 
+@settings(deadline=None)
 @given(score=st.integers(0, 3), value=st.floats(-1, 4))
 def test_the_likelihood_is_that_of_the_score(score: int, value: float):
     from napari_her2.scoring import score_probabilities

@@ -78,6 +78,26 @@ CalibrationFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Cut points of this batch, from napari-her2 calibrate.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
+CoresFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Take the cores from this .cores.csv, .geojson or .qptma.")
+]
+Select = Annotated[str | None, typer.Option(metavar="NAMES", help='These cores only, such as "A-*,B-3".')]
+SingleCore = Annotated[bool, typer.Option("--single-core", help="Each image is one core.")]
+Rules = Annotated[
+    str,
+    typer.Option(
+        "--rules",
+        metavar="breast|gastric-resection|gastric-biopsy",
+        help="How cells make a measured score: ASCO/CAP breast 2018/2023, or gastric and gastro-oesophageal.",
+    ),
+]
+MeasureCalibration = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Thresholds of measured staining, from napari-her2 calibrate --measure."),
+]
+StainsFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Stain vectors of another slide's run.json, not each slide's own.")
+]
 Manifest = Annotated[
     Path,
     typer.Argument(metavar="MANIFEST.csv", help="Cores of known score: image, core, score, patient [, cores, split]."),
@@ -148,16 +168,18 @@ def dearray(
 def score(
     images: Images,
     output: Folder,
-    cores: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take the cores from this .cores.csv, .geojson or .qptma.")
-    ] = None,
-    select: Annotated[
-        str | None, typer.Option(metavar="NAMES", help='Score these cores only, such as "A-*,B-3".')
-    ] = None,
+    cores: CoresFile = None,
+    select: Select = None,
     model: ModelName = None,
     calibration: CalibrationFile = None,
     device: Device = "auto",
-    single_core: Annotated[bool, typer.Option("--single-core", help="Each image is one core.")] = False,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Do not measure the membranes beside the model's score.")
+    ] = False,
+    rules: Rules = "breast",
+    measure_calibration: MeasureCalibration = None,
+    stains: StainsFile = None,
+    single_core: SingleCore = False,
     pixel_size: PixelSize = None,
     core_diameter: CoreDiameter = None,
     like: Like = None,
@@ -166,21 +188,75 @@ def score(
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the cores of slides and score them: tables, heatmap and report into one folder."""
-    from napari_her2.cli.grid import GridOptions
+    """Find the cores of slides, score them, and measure their membranes: tables, heatmap and report in one folder."""
+    from napari_her2.cli.measure import measuring
     from napari_her2.cli.work import Options, work
 
     _check_device(device)
+    _check_rules(rules)
+    if no_measure and (measure_calibration is not None or stains is not None):
+        sentence = "it leaves out what --measure-calibration and --stains are for."
+        raise typer.BadParameter(sentence, param_hint="--no-measure")
+    grid = _grid(images, core_diameter, cores, like, single_core, sectors, tma_map)
+    how = None if no_measure else measuring(rules, measure_calibration, stains)
+    options = Options(grid, pixel_size, select, device, seed, overwrite, how)
+    work(images, output, options, _model(model, calibration))
+
+
+@app.command("measure", rich_help_panel=_WORK)
+def _measure(
+    images: Images,
+    output: Folder,
+    cores: CoresFile = None,
+    select: Select = None,
+    rules: Rules = "breast",
+    measure_calibration: MeasureCalibration = None,
+    stains: StainsFile = None,
+    single_core: SingleCore = False,
+    pixel_size: PixelSize = None,
+    core_diameter: CoreDiameter = None,
+    like: Like = None,
+    sectors: Sectors = False,
+    tma_map: TMAMap = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the membranes of the cores of slides without any model: the same files, her2_score empty."""
+    from napari_her2.cli.measure import measuring
+    from napari_her2.cli.work import Options, work
+
+    _check_rules(rules)
+    grid = _grid(images, core_diameter, cores, like, single_core, sectors, tma_map)
+    how = measuring(rules, measure_calibration, stains)
+    work(images, output, Options(grid, pixel_size, select, overwrite=overwrite, measure=how))
+
+
+def _grid(
+    images: list[Path],
+    core_diameter: float | None,
+    cores: Path | None,
+    like: Path | None,
+    single_core: bool,
+    sectors: bool,
+    tma_map: Path | None,
+) -> Any:
+    """How `score` and `measure` come by the cores."""
+    from napari_her2.cli.grid import GridOptions
+
     if cores is not None and (single_core or len(images) > 1):
         sentence = "it holds the cores of one slide: name one IMAGE, without --single-core."
         raise typer.BadParameter(sentence, param_hint="--cores")
     if like is not None and (single_core or cores is not None):
         raise typer.BadParameter("it stands in for --cores and --single-core: give one of them.", param_hint="--like")
-    grid = GridOptions(
+    return GridOptions(
         core_diameter=core_diameter, cores=cores, like=like, single_core=single_core, sectors=sectors, tma_map=tma_map
     )
-    options = Options(grid, pixel_size, select, device, seed, overwrite)
-    work(images, output, options, _model(model, calibration))
+
+
+def _check_rules(rules: str) -> None:
+    from napari_her2.cli.measure import RULES_OF
+
+    if rules not in RULES_OF:
+        raise typer.BadParameter(f"{rules} is none of {', '.join(RULES_OF)}.", param_hint="--rules")
 
 
 @app.command("evaluate", rich_help_panel=_WORK)
@@ -217,22 +293,35 @@ def _calibrate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The calibration, as JSON.")],
     batch: Annotated[str, typer.Option(metavar="NAME", help="Name of the batch: goes with every score made with it.")],
     model: ModelName = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="The thresholds of measured staining instead, from a manifest.")
+    ] = False,
+    rules: Rules = "breast",
     split: Split = None,
     device: Device = "auto",
     pixel_size: PixelSize = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Refit the model's cut points, and nothing else, on a handful of control cores of known score."""
+    """Refit the model's cut points, and nothing else, on a handful of control cores of known score.
+
+    With --measure, the thresholds of measured staining are fitted instead; both files may go with one run.
+    """
     from napari_her2.cli.evaluate import EvaluateOptions, calibrate_model
 
     _check_device(device)
     options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite)
+    if measure:
+        from napari_her2.cli.thresholds import calibrate_measurement
+
+        _check_rules(rules)
+        calibrate_measurement(controls, batch, output, rules, options)
+        return
     calibrate_model(controls, _model(model, None), batch, output, options)
 
 
-@app.command(rich_help_panel=_WORK)
-def train(
+@app.command("train", rich_help_panel=_WORK)
+def _train(
     manifest: Manifest,
     output: Annotated[
         str,
