@@ -117,8 +117,21 @@ def test_score_writes_six_files_and_a_summary(tmp_path: Path, slide: Path, cores
     record = json.loads((tmp_path / "out" / "tma.run.json").read_text())
     assert record["model"]["name"] == "mock"
     assert record["parameters"]["cores"] == "given.csv"
-    assert set(record["seconds"]) == {"finding", "starting", "reading", "inference", "total"}
+    assert set(record["seconds"]) == {"finding", "starting", "stains", "reading", "inference", "measuring", "total"}
+    assert record["measurement"]["stains"]["white"][0] == pytest.approx(GLASS[0], abs=2)
+    assert sum(record["measured_counts"][score] for score in ("0", "1+", "2+", "3+", "not scorable")) == 5
     assert engine.runs == 5
+    # every core with tissue is measured, or the table says why not
+    assert list(table.index[table["measured_reason"] == ""]) == ["B-2"]
+
+
+def test_without_measuring_the_columns_stay_empty(tmp_path: Path, slide: Path, cores: Path, engine: MockEngine) -> None:
+    result = cli("score", slide, "-o", tmp_path / "out", "--cores", cores, "--select", "A-1", "--no-measure")
+    assert result.exit_code == 0, result.output
+    assert set(rows(tmp_path / "out")["measured_reason"]) == {""}
+    record = json.loads((tmp_path / "out" / "tma.run.json").read_text())
+    assert "measurement" not in record
+    assert "measured_counts" not in record
 
 
 def test_the_same_seed_gives_the_same_table_and_another_seed_another(

@@ -34,7 +34,7 @@ from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
 
-__all__ = ["EvaluatedCore", "Evaluation", "PartFile", "evaluate", "evaluate_cores", "place_of"]
+__all__ = ["EvaluatedCore", "Evaluation", "PartFile", "evaluate", "evaluate_cores", "manifest_cores", "place_of"]
 
 #: Files beside a slide that hold its cores, in the order in which they are looked for.
 _BESIDE = (".cores.csv", ".cores.geojson", ".qptma")
@@ -137,6 +137,26 @@ def evaluate_cores(
             if row.line not in places:
                 yield _known(row, reason=f"{name} has no core {row.core}.")
         yield from _scored(slide, [r for r in todo if r.line in places], places, model, engine, seed)
+
+
+def manifest_cores(
+    manifest: Manifest, pixel_size: float | None = None, remark: Callable[[str], None] = lambda sentence: None
+) -> Iterator[tuple[Slide, list[tuple[ManifestCore, Core]]]]:
+    """Each slide of a manifest with its rows and their cores, come by as in `evaluate_cores`.
+
+    Raises
+    ------
+    HER2Error
+        If a slide cannot be opened or read, or has no core of that name.
+    """
+    for path, rows in manifest.images.items():
+        name = image_stem(path)
+        slide = _open(path, pixel_size)
+        found = _places(slide, rows, name, remark)
+        lacking = {row.core for row in rows} - {row.core for row, _ in found}
+        if lacking:
+            raise CoresError(f"{name} has no core {min(lacking)}, which {manifest.name} names.")
+        yield slide, found
 
 
 def _scored(

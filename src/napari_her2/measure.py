@@ -15,7 +15,7 @@ from PIL import Image
 from napari_her2.cores import Core, CoreState
 from napari_her2.errors import SlideError
 from napari_her2.membrane import flags as flag
-from napari_her2.membrane.classes import Thresholds, classify
+from napari_her2.membrane.classes import classify
 from napari_her2.membrane.epithelium import is_nucleus, tumour_likeness
 from napari_her2.membrane.measurement import MPP, Measurement, MeasureParams
 from napari_her2.membrane.nuclei import Nuclei, find_nuclei, halved, nuclear_scale
@@ -56,7 +56,7 @@ def measure_cores(
             try:
                 yield measure_core(slide, core, stains, params, places=(places or {}).get(core.name))
             except SlideError as error:
-                yield Measurement(sentence=f"Not scorable: {error}", core=core)
+                yield Measurement(sentence=f"Not scorable: {error}", core=core, failed=True)
 
 
 def measure_core(
@@ -249,7 +249,7 @@ def _judge(
     params: MeasureParams,
 ) -> Measurement:
     """Classes, percentages, score and sentence."""
-    cells = classify(rings, _for_rules(params))
+    cells = classify(rings, params.thresholds.for_rules(params.rules))
     n = len(chosen)
     nuclear = float(np.median(nuclei.blue)) if len(nuclei) else math.nan
     lowest, highest = params.nuclear_od
@@ -259,14 +259,13 @@ def _judge(
         )
     if not n:
         return Measurement(sentence=_too_few(n, d2, tissue, params), nuclear_od=nuclear, nuclei=nuclei, flags=(*flags,))
-    counts = np.bincount(cells.cls, minlength=4)
-    shares = 100 * counts / n
+    shares = 100 * np.array(cells.counts) / n
     percent = (float(shares[0]), float(shares[1]), float(shares[2]), float(shares[3]))
     if n < params.min_cells:
         score, sentence = "", _too_few(n, d2, tissue, params)
         flags.append(f"Little epithelium: {n} tumour-like cells.")
     else:
-        score, sentence = params.rules.score((int(counts[0]), int(counts[1]), int(counts[2]), int(counts[3])))
+        score, sentence = params.rules.score(cells.counts)
     return Measurement(
         score=score,
         sentence=sentence,
@@ -286,12 +285,6 @@ def _judge(
         flags=tuple(flags),
         remark=low_remark(score, percent) if not params.rules.basolateral else "",
     )
-
-
-def _for_rules(params: MeasureParams) -> Thresholds:
-    """Where basolateral staining counts, a membrane stained over a third of the outline is as good as complete."""
-    t = params.thresholds
-    return replace(t, complete=max(t.partial, 0.33)) if params.rules.basolateral else t
 
 
 def _too_few(n: int, d2: FloatArray, tissue: npt.NDArray[np.bool_], params: MeasureParams) -> str:

@@ -103,8 +103,8 @@ def _measured(core: Core, scores: Mapping[str, CoreScore], measured: Mapping[str
     if core.state is not CoreState.TISSUE:
         return {}
     score, found = scores.get(core.name), measured.get(core.name)
-    flags = (*getattr(score, "flags", ()), *(found.flags if found is not None else ()))
-    row: dict[str, Any] = {"flags": " ".join(dict.fromkeys(flags)), "batch": getattr(score, "batch", "")}
+    flags = (*(score.flags if score is not None else ()), *(found.flags if found is not None else ()))
+    row: dict[str, Any] = {"flags": " ".join(dict.fromkeys(flags)), "batch": score.batch if score is not None else ""}
     if found is not None:
         differ = opinions_differ(score.score if score is not None else "", found.score)
         row |= {**found.columns, "opinions_differ": differ}

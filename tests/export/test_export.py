@@ -298,7 +298,7 @@ def test_report_stands_alone_and_says_what_it_is(tmp_path: Path, run: Run) -> No
     text = (tmp_path / "tma 1.report.html").read_text(encoding="utf-8")
     assert "Research use only" in text
     assert text.count("data:image/jpeg;base64,") == 1 + 4 + 2  # the slide, the cores, and the heatmaps of two
-    assert not any(word in text for word in ("http://", "https://", 'src="/', "<script", "<link"))
+    assert not any(word in text for word in ("http://", "https://", 'src="/', "<script ", "<link", "url(", "@import"))
     assert "Größe &lt;b&gt;&amp;amp;" in text  # a note is text, never markup
     assert "Between 1+ and 0: confidence 0.40." in text
     assert "kappa: 0.8123" in text

@@ -1,11 +1,12 @@
-"""The work of `dearray` and `score`: image after image, core after core, and what the user sees of it."""
+"""The work of `dearray`, `score` and `measure`: image after image, core after core, and what the user sees of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from napari_her2 import engine as engine_module
 from napari_her2.cli import RESEARCH_USE
 from napari_her2.cli.grid import GridOptions, grid_of_slide
+from napari_her2.cli.measure import Measuring
 from napari_her2.cores import CoreGrid
 from napari_her2.engine import Engine
 from napari_her2.errors import CoresError, HER2Error, ModelError, OutputError
-from napari_her2.export import Run, check_results, counts, write_results
+from napari_her2.export import Run, check_results, counts, opinion_counts, write_results
 from napari_her2.export.csv import write_csv
 from napari_her2.files import safe_name
 from napari_her2.heatmap import Heatmap
+from napari_her2.measure import Measurement, measure_cores
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
+from napari_her2.stain import Stains
 from napari_her2.table import cores_table
 
 __all__ = ["Options", "progress_bar", "tell", "work"]
@@ -47,11 +51,12 @@ class Options:
     device: str = "auto"
     seed: int = 0
     overwrite: bool = False
+    measure: Measuring | None = None
 
     def record(self) -> dict[str, Any]:
         """As written into ``run.json``: file names without their folders."""
-        known = asdict(self)
-        known |= known.pop("grid")
+        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("grid", "measure")}
+        known |= asdict(self.grid) | {"measure": self.measure is not None}
         return {key: value.name if isinstance(value, Path) else value for key, value in known.items()}
 
 
@@ -124,57 +129,106 @@ def _image(
     remark: Callable[[str], None],
 ) -> _Outcome:
     """One image from its file to its results; `show` updates its line of the progress, `remark` tells a sentence."""
-    name, begin, stopped = image_stem(path), time.perf_counter(), False
-    scores: dict[str, CoreScore] = {}
-    heatmap, device = None, None
+    name, begin = image_stem(path), time.perf_counter()
     part = folder / f"{safe_name(name)}.cores.csv.part"
     try:
         slide = Slide.open(path, mpp=options.pixel_size)
-        if model is not None:
+        if model is not None or options.measure is not None:
             slide.require_mpp()
         grid = grid_of_slide(slide, options.grid, lambda sentence: remark(f"{name}: {sentence}"))
-        seconds = {"finding": time.perf_counter() - begin}
-        if model is not None and engine is not None:
+        found = _Opinions({"finding": time.perf_counter() - begin})
+        if model is not None or options.measure is not None:
             chosen = _chosen(grid, options, name)
-            show(description=f"{name}: starting {model.name}")
-            start = time.perf_counter()
-            device = engine().device
-            seconds["starting"] = time.perf_counter() - start
-            show(description=f"{name}: scoring", total=len(chosen))
-            heatmap = Heatmap.of(slide)
-            flushed = time.perf_counter()
-            try:
-                for score in score_cores(slide, chosen, model, engine=engine(), seed=options.seed):
-                    scores[score.core.name] = score
-                    heatmap.add(score)
-                    show(advance=1)
-                    if time.perf_counter() - flushed > _FLUSH_SECONDS:
-                        write_csv(part, cores_table(name, grid, scores, slide.mpp))
-                        flushed = time.perf_counter()
-            except KeyboardInterrupt:
-                stopped = True
-            for step, key in (("reading", "read"), ("inference", "network")):
-                seconds[step] = sum(score.seconds.get(key, 0.0) for score in scores.values())
-        seconds["total"] = time.perf_counter() - begin
+
+            def write_part() -> None:
+                write_csv(part, cores_table(name, grid, found.scores, slide.mpp, found.measured))
+
+            _judge(slide, chosen, options, model, engine, found, show, write_part)
+        found.seconds["total"] = time.perf_counter() - begin
         provenance = {
             "seed": options.seed,
             "parameters": options.record(),
-            "device": device,
-            "seconds": {step: round(s, 3) for step, s in seconds.items()},
+            "device": found.device,
+            **_measured_with(options, found),
+            "seconds": {step: round(s, 3) for step, s in found.seconds.items()},
             "peak_memory_mib": _peak_mib(),
-            "stopped": stopped,
+            "stopped": found.stopped,
         }
-        run = Run(slide, grid, scores, model, heatmap, provenance)
+        run = Run(slide, grid, found.scores, model, found.heatmap, provenance, found.measured)
         show(description=f"{name}: writing")
         write_results(folder, run, overwrite=options.overwrite)
         part.unlink(missing_ok=True)
-        return _Outcome(name, run, stopped=stopped)
+        return _Outcome(name, run, stopped=found.stopped)
     except KeyboardInterrupt:
         return _Outcome(name, error=f"{name} was stopped before its results were written.", stopped=True)
     except (ModelError, OutputError):
         raise  # what stands in the way of one image stands in the way of all
     except HER2Error as error:
         return _Outcome(name, error=str(error))
+
+
+def _measured_with(options: Options, found: _Opinions) -> dict[str, Any]:
+    if options.measure is None or found.stains is None:
+        return {}
+    return {"measurement": options.measure.record(found.stains)}
+
+
+@dataclass
+class _Opinions:
+    """What is known of the cores of one image so far, and how long each step took."""
+
+    seconds: dict[str, float]
+    scores: dict[str, CoreScore] = field(default_factory=dict)
+    measured: dict[str, Measurement] = field(default_factory=dict)
+    heatmap: Heatmap | None = None
+    stains: Stains | None = None
+    device: str | None = None
+    stopped: bool = False
+
+
+def _judge(
+    slide: Slide,
+    chosen: CoreGrid,
+    options: Options,
+    model: ScoringModel | None,
+    engine: Callable[[], Engine] | None,
+    found: _Opinions,
+    show: Callable[..., None],
+    write_part: Callable[[], None],
+) -> None:
+    """Score and measure core after core into `found`, which keeps what is done after Ctrl-C."""
+    name, seconds = slide.name, found.seconds
+    todo: Iterable[CoreScore] = (CoreScore(core) for core in chosen)
+    if model is not None and engine is not None:
+        show(description=f"{name}: starting {model.name}")
+        start = time.perf_counter()
+        todo = score_cores(slide, chosen, model, engine=engine(), seed=options.seed)
+        found.device, found.heatmap = engine().device, Heatmap.of(slide)
+        seconds |= {"starting": time.perf_counter() - start, "reading": 0.0, "inference": 0.0}
+    if options.measure is not None:
+        start = time.perf_counter()
+        found.stains = options.measure.stains_of(slide)
+        seconds |= {"stains": time.perf_counter() - start, "measuring": 0.0}
+    show(description=f"{name}: {'measuring' if model is None else 'scoring'}", total=len(chosen))
+    flushed = time.perf_counter()
+    try:
+        for score in todo:
+            if found.heatmap is not None:
+                found.scores[score.core.name] = score
+                found.heatmap.add(score)
+                seconds["reading"] += score.seconds.get("read", 0.0)
+                seconds["inference"] += score.seconds.get("network", 0.0)
+            if options.measure is not None and found.stains is not None:
+                places = {score.core.name: score.places} if score.places is not None else {}
+                for measured in measure_cores(slide, [score.core], found.stains, options.measure.params, places=places):
+                    found.measured[score.core.name] = measured.summed_up()
+                    seconds["measuring"] += measured.seconds
+            show(advance=1)
+            if time.perf_counter() - flushed > _FLUSH_SECONDS:
+                write_part()
+                flushed = time.perf_counter()
+    except KeyboardInterrupt:
+        found.stopped = True
 
 
 def _chosen(grid: CoreGrid, options: Options, name: str) -> CoreGrid:
@@ -202,9 +256,9 @@ def _finish(outcomes: list[_Outcome], folder: Path, *, alone: bool) -> None:
     stopped = any(o.stopped for o in outcomes)
     if done:
         _summary(done, folder)
-    failed = [(run.slide.name, score) for run in done for score in run.scores.values() if score.failed]
-    for name, score in failed:
-        typer.echo(f"napari-her2: core {score.core.name} of {name}: {score.reason}", err=True)
+    failed = [(run.slide.name, *core) for run in done for core in _failed(run).items()]
+    for name, core, reason in failed:
+        typer.echo(f"napari-her2: core {core} of {name}: {reason}", err=True)
     if stopped:
         typer.echo("napari-her2: stopped; what was finished is written.", err=True)
         raise typer.Exit(130)
@@ -214,25 +268,46 @@ def _finish(outcomes: list[_Outcome], folder: Path, *, alone: bool) -> None:
         raise typer.Exit(3 if done else 1)
 
 
+def _failed(run: Run) -> dict[str, str]:
+    """Cores that could not be read, by name, each with the reason."""
+    measured = {name: found.sentence for name, found in run.measured.items() if found.failed}
+    return measured | {name: score.reason for name, score in run.scores.items() if score.failed}
+
+
+def _opinions(runs: list[Run]) -> str:
+    """How often network and measurement say the same, in one sentence."""
+    total = Counter[str]()
+    for run in runs:
+        total.update(opinion_counts(run))
+    return (
+        f"Network and measurement: {total['both']} cores have both scores; they differ on {total['differ']}, "
+        f"by two or more on {total['differ by 2 or more']}."
+    )
+
+
 def _summary(runs: list[Run], folder: Path) -> None:
     from rich.table import Table
 
-    scored = any(run.model is not None for run in runs)
+    scored, measured = any(run.model is not None for run in runs), any(run.measured for run in runs)
     columns = ["cores", "missing", "doubtful", *((*SCORES, "indeterminate", "unscored") if scored else ())]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
-    for heading in columns:
+    # with both opinions the sentence below says the rest: a terminal is 80 wide
+    second = (*SCORES, "not scorable") if measured and not scored else ()
+    for heading in (*columns, *second):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
-        table.add_row(run.slide.name, *(str((counts(run) | {"doubtful": len(run.grid.doubtful)})[c]) for c in columns))
-    seconds = {
-        step: sum(run.provenance["seconds"].get(step, 0.0) for run in runs)
-        for step in (("finding", "starting", "reading", "inference", "total") if scored else ("finding", "total"))
-    }
+        known, measured_counts = counts(run) | {"doubtful": len(run.grid.doubtful)}, opinion_counts(run)
+        cells = [*(known[c] for c in columns), *(measured_counts[c] for c in second)]
+        table.add_row(run.slide.name, *map(str, cells))
+    steps = ("finding", "starting", "stains", "reading", "inference", "measuring", "total")
+    spent = [(step, sum(run.provenance["seconds"].get(step, 0.0) for run in runs)) for step in steps]
+    seconds = {step: s for step, s in spent if any(step in run.provenance["seconds"] for run in runs)}
     peak = runs[-1].provenance["peak_memory_mib"]
     lines = [
         "Seconds: " + ", ".join(f"{step} {s:.1f}" for step, s in seconds.items()) + ".",
         f"Peak memory: {peak:,} MiB." if peak is not None else "",
+        _opinions(runs) if measured and scored else "",
         f"Written to {folder}. {RESEARCH_USE}",
     ]
     console = Console()

@@ -18,8 +18,8 @@ from napari_her2.agreement import Figure
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.errors import SlideError
 from napari_her2.evaluate import EvaluatedCore, Evaluation, place_of
+from napari_her2.export.pictures import data_url, thumbnail
 from napari_her2.export.plots import confusion_svg, coverage_svg, reliability_svg
-from napari_her2.export.report import data_url, thumbnail
 from napari_her2.export.run import model_record, versions
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES

@@ -18,8 +18,9 @@ from napari_her2.membrane.measurement import Measurement
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
+from napari_her2.table import opinions_differ
 
-__all__ = ["Run", "counts", "model_record", "record", "versions", "write_record"]
+__all__ = ["Run", "counts", "model_record", "opinion_counts", "record", "versions", "write_record"]
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "tifffile", "zarr", "imagecodecs", "openvino", "torch", "napari")
 
@@ -68,6 +69,20 @@ def counts(run: Run) -> dict[str, int]:
     }
 
 
+def opinion_counts(run: Run) -> dict[str, int]:
+    """How many cores: each measured score, "not scorable", "both" (scored and measured), "differ", and by how much."""
+    tissue = [(run.scores.get(c.name), run.measured.get(c.name)) for c in run.grid.scorable]
+    given = Counter(m.score for _, m in tissue if m is not None)
+    steps = [opinions_differ(s.score, m.score) for s, m in tissue if s is not None and m is not None]
+    return {
+        **{score: given[score] for score in SCORES},
+        "not scorable": given[""],
+        "both": sum(step >= 0 for step in steps),
+        "differ": sum(step >= 1 for step in steps),
+        "differ by 2 or more": sum(step >= 2 for step in steps),
+    }
+
+
 def record(run: Run) -> dict[str, Any]:
     """What ``run.json`` holds: software, model, slide, counts, and the provenance."""
     model, slide = run.model, run.slide
@@ -85,6 +100,7 @@ def record(run: Run) -> dict[str, Any]:
         "model": None if model is None else model_record(model),
         "heatmap_stride_pixels": None if run.heatmap is None else run.heatmap.stride,
         "counts": counts(run),
+        **({"measured_counts": opinion_counts(run)} if run.measured else {}),
         **run.provenance,
     }
 

@@ -50,6 +50,8 @@ def calibrate(
     known = ["0", "1+", "2+", "3+"]
     if any(s not in known for s in scores):
         raise StainError(f"The scores of control cores can be {', '.join(known)}.")
+    if not all(ring.peak.size for ring in rings):
+        raise StainError("A control core without any counted cell tells nothing: leave it out.")
     if all(s == "0" for s in scores):
         raise StainError("All control cores are 0: one that is 1+, 2+ or 3+ is needed to calibrate on.")
     start = start or Thresholds()
@@ -58,8 +60,8 @@ def calibrate(
     def off(factor: float) -> float:
         found = []
         for ring in rings:
-            counts = np.bincount(classify(ring, start.scaled(factor)).cls, minlength=4)
-            found.append(known.index(rules.score((int(counts[0]), int(counts[1]), int(counts[2]), int(counts[3])))[0]))
+            cells = classify(ring, start.scaled(factor).for_rules(rules))
+            found.append(known.index(rules.score(cells.counts)[0]))
         return float(((np.array(found) - truth) ** 2).sum())
 
     errors = np.array([off(f) for f in _FACTORS])

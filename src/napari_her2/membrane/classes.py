@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_her2.errors import StainError
 from napari_her2.membrane.polar import FloatArray
 from napari_her2.membrane.rings import Rings
+from napari_her2.membrane.rules import RuleSet
 
 __all__ = ["CellClasses", "Thresholds", "classify"]
 
@@ -63,6 +64,10 @@ class Thresholds:
         densities = (self.faint * factor, self.moderate * factor, self.intense * factor)
         return Thresholds(*densities, self.partial, self.complete)
 
+    def for_rules(self, rules: RuleSet) -> Thresholds:
+        """As they hold where basolateral staining counts: a third of the outline is as good as all of it."""
+        return replace(self, complete=max(self.partial, 0.33)) if rules.basolateral else self
+
 
 @dataclass(frozen=True)
 class CellClasses:
@@ -81,6 +86,12 @@ class CellClasses:
     cls: npt.NDArray[np.uint8]
     intensity: FloatArray
     completeness: FloatArray
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many cells are of class 0, 1+, 2+, 3+."""
+        n = np.bincount(self.cls, minlength=4)
+        return int(n[0]), int(n[1]), int(n[2]), int(n[3])
 
 
 #: How much of the brown of the cytoplasm counts against the membrane: what lies above and below it in the section.

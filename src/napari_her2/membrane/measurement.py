@@ -100,6 +100,8 @@ class Measurement:
         What makes the measurement doubtful.
     remark : str
         HER2-low or ultralow, derived.
+    failed : bool
+        The core could not be read; one with too little tissue or too few cells has not failed.
     core : Core or None
     origin, pixel : (float, float), float
         Top left corner of what was measured in level-0 pixels, and level-0 pixels per µm.
@@ -126,6 +128,7 @@ class Measurement:
     counted: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     flags: tuple[str, ...] = ()
     remark: str = ""
+    failed: bool = False
     core: Core | None = None
     origin: tuple[float, float] = (0.0, 0.0)
     pixel: float = 1 / MPP

@@ -38,7 +38,7 @@ class RuleSet:
         Parameters
         ----------
         counts : tuple of 4 int
-            Cells of class 0, 1+, 2+, 3+ by `classes_for`.
+            Cells of class 0, 1+, 2+, 3+, by `classify` with `Thresholds.for_rules`.
 
         Returns
         -------

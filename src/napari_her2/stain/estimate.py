@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_her2.errors import SlideError
 from napari_her2.slide import RGB, Slide
 from napari_her2.stain.density import optical_density, tissue_mask, white_point
 from napari_her2.stain.vectors import QUPATH_DAB, QUPATH_HEMATOXYLIN, Stains, angle, as_vector, unit
@@ -86,7 +87,10 @@ def sample_tissue(slide: Slide, white: npt.ArrayLike) -> list[RGB]:
     squares = []
     for k in dict.fromkeys([*spread.tolist(), *browner.tolist()]):
         y, x = ((int(n) + 0.5) * down / slide.downsamples[level] for n in (rows[k], columns[k]))
-        block = slide.read(level, int(y - side / 2), int(x - side / 2), side, side)
+        try:
+            block = slide.read(level, int(y - side / 2), int(x - side / 2), side, side)
+        except SlideError:
+            continue  # a damaged place must not cost the whole slide
         squares.append(block.reshape(_SQUARE, factor, _SQUARE, factor, 3).mean((1, 3)).astype(np.uint8))
     return squares
 

@@ -1,0 +1,145 @@
+"""`measure`, and the second opinion of `score`: on a picture of drawn cells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import MockEngine
+from napari_her2.models import ScoringModel
+from napari_her2.scores import SCORES
+from napari_her2.slide import Slide
+from test_cli import check_sentence, cli, rows, write_slide
+from test_measure import cells
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Path:
+    """One core of 0.5 µm per pixel, 3+ by its membranes."""
+    return write_slide(tmp_path / "core.ome.tif", cells(0.8, side=17), mpp=0.5)
+
+
+def test_measure_needs_no_model_and_writes_the_same_files(
+    tmp_path: Path, core: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_model(name: str = "") -> ScoringModel:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("napari_her2.models.load_model", no_model)
+    result = cli("measure", core, "-o", tmp_path / "out", "--single-core")
+    assert result.exit_code == 0, result.output
+    names = {path.name.removeprefix("core") for path in (tmp_path / "out").iterdir()}
+    assert names == {".cores.csv", ".cores.geojson", ".qptma", ".report.html", ".run.json"}
+    row = rows(tmp_path / "out", "core").loc["A-1"]
+    assert (row["her2_score"], row["measured_score"], row["opinions_differ"]) == ("", "3+", "")
+    assert row["measured_reason"].startswith("3+: ")
+    assert float(row["percent_3"]) > 80
+    record = json.loads((tmp_path / "out" / "core.run.json").read_text())
+    assert record["measurement"]["rules"] == "ASCO/CAP breast 2018/2023"
+    assert (record["model"], record["measured_counts"]["3+"]) == (None, 1)
+    page = (tmp_path / "out" / "core.report.html").read_text(encoding="utf-8")
+    assert row["measured_reason"] in page
+    assert "Heatmap" not in page
+
+
+def test_stains_of_one_run_measure_the_next(tmp_path: Path, core: Path) -> None:
+    record = tmp_path / "a" / "core.run.json"
+    assert cli("measure", core, "-o", tmp_path / "a", "--single-core").exit_code == 0
+    content = json.loads(record.read_text())
+    content["measurement"]["stains"]["dab"] = [0.28, 0.57, 0.77]
+    record.write_text(json.dumps(content))
+    assert cli("measure", core, "-o", tmp_path / "b", "--single-core", "--stains", record).exit_code == 0
+    used = json.loads((tmp_path / "b" / "core.run.json").read_text())
+    assert used["measurement"]["stains"]["dab"] == [0.28, 0.57, 0.77]
+    assert used["measurement"]["stains_file"] == "core.run.json"
+    record.write_text('{"cores": 3}')
+    result = cli("measure", core, "-o", tmp_path / "c", "--single-core", "--stains", record)
+    assert result.exit_code == 1
+    check_sentence(result, "run.json|stored stains")
+
+
+def test_score_hands_its_tumour_to_the_measurement_and_says_where_they_differ(
+    tmp_path: Path, mock_engine: MockEngine, mock_model: ScoringModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_her2.models.load_model", lambda name="": mock_model)
+    handed: list[object] = []
+    from napari_her2 import measure
+
+    whole = measure.measure_core
+
+    def watched(*args: object, places: object = None) -> measure.Measurement:
+        handed.append(places)
+        return whole(*args, places=places)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measure, "measure_core", watched)
+    # membranes of 3+, whose mean colour is that of 0 or 1+
+    core = write_slide(tmp_path / "core.ome.tif", cells(0.8, side=17), mpp=0.5)
+    result = cli("score", core, "-o", tmp_path / "out", "--single-core")
+    assert result.exit_code == 0, result.output
+    assert "they differ on 1" in result.stdout.replace("\n", " ")
+    row = rows(tmp_path / "out", "core").loc["A-1"]
+    assert row["measured_score"] == "3+"
+    assert float(row["opinions_differ"]) == 3 - SCORES.index(row["her2_score"])
+    (places,) = handed
+    assert len(places) > 0  # type: ignore[arg-type]
+    page = (tmp_path / "out" / "core.report.html").read_text(encoding="utf-8")
+    assert "differ by" in page
+
+
+def test_thresholds_of_a_batch_come_from_its_controls_and_hold_for_its_rules(tmp_path: Path) -> None:
+    lines = ["image,core,score,patient"]
+    for name, brown, share, score in (("a", 0.0, 1.0, "0"), ("b", 0.045, 0.5, "1+"), ("c", 0.22, 1.0, "3+")):
+        write_slide(tmp_path / f"{name}.ome.tif", cells(brown, share, side=17), mpp=0.5)
+        lines.append(f"{name}.ome.tif,,{score},{name}")
+    (tmp_path / "controls.csv").write_text("\n".join(lines))
+    pale = tmp_path / "pale.json"
+    result = cli("calibrate", tmp_path / "controls.csv", "-o", pale, "--batch", "march", "--measure")
+    assert result.exit_code == 0, result.output
+    assert "march: Thresholds times 0." in result.stdout.replace("\n", " ")
+    core = tmp_path / "c.ome.tif"
+    for folder, options in (("a", ()), ("b", ("--measure-calibration", pale))):
+        assert cli("measure", core, "-o", tmp_path / folder, "--single-core", *options).exit_code == 0
+    assert [rows(tmp_path / f, "c").loc["A-1", "measured_score"] for f in "ab"] == ["2+", "3+"]
+    assert json.loads((tmp_path / "b" / "c.run.json").read_text())["measurement"]["batch"] == "march"
+    wrong = cli(
+        *("measure", core, "-o", tmp_path / "d", "--single-core"),
+        *("--measure-calibration", pale, "--rules", "gastric-resection"),
+    )
+    assert wrong.exit_code == 1
+    check_sentence(wrong, "made by the rules ASCO/CAP breast")
+    pale.write_text("{}")
+    result = cli("measure", core, "-o", tmp_path / "d", "--single-core", "--measure-calibration", pale)
+    check_sentence(result, "no calibration of measured staining")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("measure", "a.tif", "-o", "out", "--rules", "lung"),
+        ("score", "a.tif", "-o", "out", "--no-measure", "--stains", "b.json"),
+        ("measure", "a.tif", "-o", "out", "--single-core", "--cores", "c.csv"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli(*arguments).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_core_that_cannot_be_measured_costs_only_itself(
+    tmp_path: Path, core: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_her2.errors import SlideError
+
+    def damaged(slide: Slide, *args: int) -> np.ndarray:
+        raise SlideError("core cannot be read there.")
+
+    monkeypatch.setattr("napari_her2.measure.read_square", damaged)
+    result = cli("measure", core, "-o", tmp_path / "out", "--single-core")
+    assert result.exit_code == 3
+    check_sentence(result, "core A-1 of core: Not scorable: core cannot be read there")
