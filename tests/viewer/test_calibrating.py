@@ -53,6 +53,7 @@ def test_a_calibration_moves_scores_without_the_network_and_can_be_undone(scored
         assert score.probabilities == pytest.approx(tuple(score_probabilities(score.value, seen.model.calibration)))
     assert calibrating.batch_of(scored.model) == "run 7"
     assert scored.cores_layer.metadata["napari_her2"]["scored_with"]["batch"] == "run 7"
+    assert set(scored.cores_layer.features["batch"]) == {"run 7"}
     assert scored.rest() == []
     assert np.array_equal(next(la for la in viewer.layers if "heatmap" in la.name).data, heat, equal_nan=True)
     scored.watch.undo()

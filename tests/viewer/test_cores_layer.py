@@ -178,3 +178,19 @@ def test_a_drawn_shape_has_nothing_in_the_users_own_columns(viewer, image, grid_
     assert list(layer.features["ER"]) == ["pos"] * 8
     layer.add_ellipses(np.array([[300.0, 30.0], [300.0, 130.0], [400.0, 130.0], [400.0, 30.0]]))
     assert layer.features["ER"].iloc[-1] != "pos"
+
+
+def test_flags_and_batch_of_a_score_stand_in_the_features_and_the_label(cores, image, grid_of_discs, score_of):
+    slide = slide_of_layer(image)
+    score = score_of(grid_of_discs["A-2"], "2+", flags=("Unfamiliar: a sentence.",), batch="run 7")
+    set_scores(cores, slide, [score, score_of(grid_of_discs["A-3"], "0")])
+    assert list(cores.features["flags"][:3]) == ["", "Unfamiliar: a sentence.", ""]
+    assert list(cores.features["batch"][:3]) == ["", "run 7", ""]
+    assert list(cores.features["label"][:3]) == ["A-1", "A-2: 2+!", "A-3: 0"]
+    assert scores_of_layer(cores)["A-2"].flags == score.flags
+    cores.metadata["napari_her2"]["kept"] = {}
+    again = scores_of_layer(cores)["A-2"]
+    assert (again.flags, again.batch) == (score.flags, "run 7")
+    clear_scores(cores, ["A-2"])
+    assert list(cores.features["label"][:3]) == ["A-1", "A-2", "A-3: 0"]
+    assert set(cores.features["flags"]) == set(cores.features["batch"]) == {""}

@@ -114,7 +114,7 @@ def test_agreement_counts_and_its_interval_is_over_patients():
     chance = sum((i - j) ** 2 * a * b / 24 for i, a in enumerate((6, 6, 6, 6)) for j, b in enumerate((5, 7, 6, 6)))
     assert alone.kappa == pytest.approx(1 - 3 / chance)
     assert alone.low[0] < alone.accuracy <= alone.high[0]
-    assert "21 of 24 cores alike: 88%" in alone.sentence
+    assert "21 of 24 cores alike: 88 % (95 % interval " in alone.sentence
     assert "n = 24" in alone.sentence
     few_patients = agreement([opinion(k, *pair, patient=str(k // 8)) for k, pair in enumerate(pairs)])
     assert few_patients.kappa == alone.kappa

@@ -215,10 +215,11 @@ def appearance(table: pd.DataFrame) -> tuple[npt.NDArray[np.float64], list[float
 
 def _labels(table: pd.DataFrame) -> list[str]:
     labels = []
-    for row in table[["core", "state", "her2_score", "indeterminate", "note"]].itertuples(index=False):
-        name, state, score, unsure, note = (str(value) for value in row)
+    for row in table[["core", "state", "her2_score", "indeterminate", "note", "flags"]].itertuples(index=False):
+        name, state, score, unsure, note, flags = (str(value) for value in row)
         # a core that was judged not scorable is told from one that was not looked at
         result = score + "?" * (unsure == "yes") or "–" * bool(AUTOMATIC.search(note))
+        result += "!" * bool(result and flags)
         labels.append(f"({name})" if state != CoreState.TISSUE else f"{name}: {result}" if result else name)
     return labels
 

@@ -29,6 +29,8 @@ __all__ = ["SCORE_COLUMNS", "clear_scores", "score_of_row", "scores_of_layer", "
 
 #: What scoring writes into the features; measured staining and the reader's own score are not touched by it.
 SCORE_COLUMNS = ("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3")
+#: What scoring tells besides; a measurement adds its own flags to those of the score.
+_TOLD = ("flags", "batch")
 
 
 def scores_of_layer(layer: Shapes, grid: CoreGrid | None = None) -> dict[str, CoreScore]:
@@ -60,6 +62,8 @@ def score_of_row(core: Core, row: Mapping[Any, Any]) -> CoreScore | None:
         probabilities=(float(row["p_0"]), float(row["p_1"]), float(row["p_2"]), float(row["p_3"])),
         indeterminate=row["indeterminate"] == "yes",
         reason=reason.group(1) if reason else "",
+        flags=(row["flags"],) if row.get("flags") else (),
+        batch=str(row.get("batch") or ""),
     )
 
 
@@ -85,7 +89,7 @@ def set_scores(layer: Shapes, slide: Slide, scores: Iterable[CoreScore]) -> list
     table = layer.features.copy()
     columns = cores_table(slide.name, CoreGrid(tuple(core for core in grid if core.name in fresh)), fresh, slide.mpp)
     rows = _rows(table, columns["core"])
-    for column in ("image", "x", "y", "diameter", "x_um", "y_um", "diameter_um", "note", *SCORE_COLUMNS):
+    for column in ("image", "x", "y", "diameter", "x_um", "y_um", "diameter_um", "note", *SCORE_COLUMNS, *_TOLD):
         table.loc[rows, column] = columns[column].to_numpy()
     kept = layer.metadata.setdefault(KEY, {}).setdefault("kept", {})
     kept |= {n: replace(s, places=None if s.places is None else _compact(s.places)) for n, s in fresh.items()}
@@ -97,7 +101,7 @@ def clear_scores(layer: Shapes, names: Iterable[str] | None = None) -> None:
     """Take the scores off some cores, or off all."""
     table = layer.features.copy()
     rows = table.index if names is None else _rows(table, pd.Series(list(names), dtype=object))
-    for column in SCORE_COLUMNS:
+    for column in (*SCORE_COLUMNS, *_TOLD):
         table.loc[rows, column] = "" if column in TEXT_COLUMNS else math.nan
     table.loc[rows, "note"] = [user_note(n) for n in table.loc[rows, "note"]]
     write_features(layer, table)

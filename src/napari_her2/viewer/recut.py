@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from napari.layers import Shapes
@@ -42,7 +41,6 @@ def recut(score: CoreScore, made_with: Calibration, model: ScoringModel) -> Core
     reason = "" if score.reason.startswith(_BETWEEN) else score.reason
     if not reason and likely[best] < model.indeterminate_below:
         reason = f"{_BETWEEN}{SCORES[best]} and {SCORES[other]}: confidence {likely[best]:.2f}."
-    changes: dict[str, Any] = {"batch": str(model.recalibration.get("batch", ""))} if _KNOWS_BATCH else {}
     return replace(
         score,
         score=SCORES[best],
@@ -50,7 +48,7 @@ def recut(score: CoreScore, made_with: Calibration, model: ScoringModel) -> Core
         value=value,
         indeterminate=bool(reason),
         reason=reason,
-        **changes,
+        batch=str(model.recalibration.get("batch", "")),
     )
 
 
@@ -74,6 +72,3 @@ def recut_layer(layer: Shapes, slide: Slide, model: ScoringModel) -> int:
             "batch": str(model.recalibration.get("batch", "")),
         }
     return sum(score.score != before[score.core.name].score for score in after)
-
-
-_KNOWS_BATCH = "batch" in {field.name for field in fields(CoreScore)}

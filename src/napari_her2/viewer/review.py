@@ -32,7 +32,7 @@ _ACROSS, _KEPT = 520.0, (260.0, 6000.0)
 class Opinions:
     """All that is said of one core: by the reader, by the model, by measured staining.
 
-    `measured` is "" and `h_score` NaN where nothing was measured; `flags` are sentences.
+    `measured` is "" and `h_score` NaN where nothing was measured; `flags` are sentences, of scoring and measuring.
     """
 
     core: Core
@@ -115,10 +115,8 @@ class Review:
 
 
 def _opinions(core: Core, score: CoreScore | None, row: Mapping[Any, Any]) -> Opinions:
-    told = str(row.get("flags") or "") if isinstance(row.get("flags"), str) else ""
-    flags = tuple(getattr(score, "flags", ())) or ((told,) if told else ())
-    h_score = row.get("h_score", math.nan)
-    return Opinions(core, score, str(row.get("measured_score") or ""), float(h_score), flags)
+    flags = (str(row["flags"]),) if row["flags"] else ()
+    return Opinions(core, score, str(row["measured_score"] or ""), float(row["h_score"]), flags)
 
 
 @dataclass(frozen=True)
@@ -153,15 +151,13 @@ class Agreement:
         if self.n < LEAST_READ:
             both = f"{alike} of {self.n} alike" if self.n else "none yet"
             return f"Too few to tell: {LEAST_READ} cores that you and the model both scored are needed ({both})."
-        said = f"{alike} of {self.n} cores alike: {self.accuracy:.0%}{self._interval(0, '.0%')}. "
+        low, high = 100 * self.low[0], 100 * self.high[0]
+        spread = f" (95 % interval {low:.0f} to {high:.0f} %)" if math.isfinite(low) else ""
+        said = f"{alike} of {self.n} cores alike: {100 * self.accuracy:.0f} %{spread}. "
         if not math.isfinite(self.kappa):
             return said + "Quadratic kappa needs cores of more than one score."
-        return said + f"Quadratic kappa {self.kappa:.2f}{self._interval(1, '.2f')}, n = {self.n}."
-
-    def _interval(self, k: int, form: str) -> str:
-        if not math.isfinite(self.low[k]):
-            return ""
-        return f" (95 % interval {self.low[k]:{form}} to {self.high[k]:{form}})"
+        spread = f" ({self.low[1]:.2f} to {self.high[1]:.2f})" if math.isfinite(self.low[1]) else ""
+        return said + f"Quadratic kappa {self.kappa:.2f}{spread}, n = {self.n}."
 
 
 def agreement(opinions: list[Opinions]) -> Agreement:

@@ -39,7 +39,7 @@ class CalibrateDialog(QDialog):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Calibrate on control cores")
-        self.resize(520, 420)
+        self.resize(520, 330)
         self._session = session = editor.session
         self._chosen = [core.name for core in editor.chosen()]
         self.preview: Preview | None = None

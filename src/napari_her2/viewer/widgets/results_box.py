@@ -62,6 +62,9 @@ class ResultsBox(StepCard):
             chip.setVisible(bool(scores))
         unsure = sum(s.indeterminate for s in scores.values() if s.score)
         parts = [f"{unsure} uncertain (marked ?)"] * bool(unsure) + [f"{given['']} not scorable"] * bool(given[""])
+        layer = session.cores_layer
+        flagged = 0 if layer is None else sum(bool(flags) for flags in layer.features["flags"])
+        parts += [f"{flagged} flagged (marked !)"] * bool(flagged)
         self.remark.setText(", ".join(parts))
         self.remark.setVisible(bool(parts))
         self.review.setEnabled(session.cores_layer is not None)

@@ -152,7 +152,7 @@ class ReviewPage(QWidget):
         self.setFocus()
 
     def _go_on(self, score: str) -> None:
-        if score and self.isVisible() and self.go_on.isChecked() and len(self.review.editor.chosen()) == 1:
+        if score and self.isVisibleTo(self.window()) and self.go_on.isChecked() and len(self.review.editor.chosen()) == 1:
             self.review.go()
 
     def _flattered(self) -> str:
@@ -194,7 +194,7 @@ def _told(here: Opinions) -> list[str]:
         score = here.score
         spread = f" ± {score.spread:.2f}" if score.spread == score.spread else ""
         lines.append(f"Value {score.value:.2f}{spread} on the scale from 0 to 3")
-    if here.score is not None and getattr(here.score, "batch", ""):
+    if here.score is not None and here.score.batch:
         lines.append(f"Cut points of {here.score.batch}")
     return lines + ([here.core.note] if here.core.note else [])
 

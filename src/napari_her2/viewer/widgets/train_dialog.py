@@ -44,7 +44,7 @@ class TrainDialog(QDialog):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Train on these labels")
-        self.resize(760, 300)
+        self.resize(760, 210)
         self._session = session
         self.run: TrainingRun | None = None
         self.trained: Trained | None = None
