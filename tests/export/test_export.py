@@ -15,11 +15,13 @@ from napari_her2.colours import SCORE_COLOURS
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import CoresError, OutputError
 from napari_her2.export import ENDINGS, Run, check_results, read_cores, read_cores_file, write_results
+from napari_her2.export.report_rows import agreements
 from napari_her2.heatmap import Heatmap
 from napari_her2.membrane.measurement import Measurement
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore, Places
 from napari_her2.slide import Slide
+from napari_her2.stain import Stains
 from napari_her2.table import COLUMNS, cores_table
 
 
@@ -304,6 +306,46 @@ def test_report_stands_alone_and_says_what_it_is(tmp_path: Path, run: Run) -> No
     assert "kappa: 0.8123" in text
     for colour in ("3+", "1+"):
         assert f'stroke="{SCORE_COLOURS[colour]}"' in text
+
+
+def test_the_report_puts_different_opinions_first_and_asks_for_ish(tmp_path: Path, run: Run) -> None:
+    measured = {
+        "A-1": Measurement(
+            "2+", "2+: 40 % of 800 cells.", (50.0, 10.0, 40.0, 0.0), 90.0, 0.1, 0.5, flags=("Fold: <b>.",)
+        ),
+        "A-2": Measurement("3+", "3+: 64 % of 900 cells.", (20.0, 10.0, 6.0, 64.0), 214.0, 0.3, 0.8),
+    }
+    grid = run.grid.with_core(replace(run.grid["A-1"], extra={"ISH": "Negative"}, reader_score="3+"))
+    write_results(tmp_path, replace(run, measured=measured, grid=grid))
+    text = (tmp_path / "tma 1.report.html").read_text(encoding="utf-8")
+    places = [text.index(f'<td class="name">{name}<') for name in ("A-2", "A-1", "B-1", "B-2")]
+    assert places == sorted(places)  # differ by 2, by 1, then the order of the grid
+    assert "differ by 2" in text
+    assert "2+: 40 % of 800 cells." in text
+    assert "H-score 214 of 300" in text
+    assert "⚑ Fold: &lt;b&gt;." in text
+    assert "ISH: negative" in text
+    assert "HER2-low (2+, ISH negative)" in text
+    kinds = {a.between: a for a in agreements(replace(run, measured=measured, grid=grid))}
+    assert (kinds["network and measurement"].n, kinds["network and measurement"].same) == (2, 0)
+    assert kinds["network and measurement"].off_by_two == 0.5
+    assert (kinds["network and reader"].n, kinds["network and reader"].same) == (1, 1)
+
+
+def test_a_report_of_gastric_rules_makes_no_remark_of_breast(tmp_path: Path, run: Run) -> None:
+    measured = {"A-1": Measurement("1+", "1+: 12 % of 800 cells.", (88.0, 10.0, 2.0, 0.0), 14.0, 0.1, 0.2)}
+    breast = replace(run, measured=measured, scores={}, model=None, heatmap=None)
+    write_results(tmp_path / "a", breast)
+    rules = {
+        "rules": "Gastric/GEJ resection",
+        "batch": "",
+        "thresholds_od": {"faint": 0.02, "moderate": 0.1, "intense": 0.3},
+    }
+    rules |= {"stains": Stains().to_dict()}
+    write_results(tmp_path / "b", replace(breast, provenance=run.provenance | {"measurement": rules}))
+    pages = [(tmp_path / f / "tma 1.report.html").read_text(encoding="utf-8") for f in "ab"]
+    assert ["HER2-low (1+)" in page for page in pages] == [True, False]
+    assert "Gastric/GEJ resection" in pages[1]
 
 
 def test_nothing_written_holds_a_folder_of_this_machine(tmp_path: Path, run: Run) -> None:
