@@ -14,6 +14,7 @@ from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import SlideError
 from napari_her2.export import read_cores_file
 from napari_her2.measure import MeasureParams
+from napari_her2.membrane import RULES
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS, Stains
@@ -24,6 +25,8 @@ from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.slide_layer import KEY
 from napari_her2.viewer.slide_stains import SlideStains
 from napari_her2.viewer.stain_layers import keep_stains
+from napari_her2.viewer.widgets.measure_box import MeasureBox
+from napari_her2.viewer.widgets.stain_box import StainBox
 
 GLASS = (240.0, 240.0, 244.0)
 SIDE, PITCH = 380, 22
@@ -64,7 +67,9 @@ def image(viewer):
 
 @pytest.fixture
 def measuring(session, monkeypatch):
-    monkeypatch.setattr(Measuring, "_params", lambda self: MeasureParams(min_cells=60, threads=1))
+    monkeypatch.setattr(
+        Measuring, "_params", lambda self: MeasureParams(rules=RULES[self.rules], min_cells=60, threads=1)
+    )
     return Measuring(session, SlideStains(session))
 
 
@@ -360,3 +365,60 @@ def test_measured_columns_are_in_the_files(measured, tmp_path, qtbot):
     record = json.loads((tmp_path / "tma.run.json").read_text())
     assert record["measurement"]["stains"] == measured.slide_stains.stains.to_dict()
     assert record["measurement"]["rules"] == measured.rules
+
+
+# --- the boxes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def boxes(ready, qtbot):
+    stain_box, measure_box = StainBox(ready.slide_stains), MeasureBox(ready)
+    for box in (stain_box, measure_box):
+        qtbot.addWidget(box)
+        ready.session.changed.connect(box.refresh)
+        box.refresh()
+    return stain_box, measure_box
+
+
+def test_the_stains_are_shown_beside_those_of_qupath(boxes, ready, viewer):
+    box, _ = boxes
+    assert box.inner.isHidden()
+    box.fold.click()
+    assert not box.inner.isHidden()
+    assert box.numbers["dab"].text() == "0.269 0.568 0.778   0.0°"
+    assert box.numbers["white"].text() == "240, 240, 244"
+    assert box.summary.text() == "estimated"
+    box.views["dab"].click()
+    assert box.views["dab"].isChecked()
+    assert viewer.layers["tma DAB"].visible
+    box.regions["white"].click()
+    assert "tma region" in viewer.layers
+    assert not viewer.layers["tma DAB"].visible  # while a region is drawn
+    box.regions["white"].click()
+    assert "tma region" not in viewer.layers
+    assert viewer.layers["tma DAB"].visible
+
+
+def test_the_box_measures_and_shows_what_it_found(boxes, ready, qtbot):
+    _, box = boxes
+    assert box.all.text() == "Measure all (2)"
+    assert box.sentence.text().startswith("Best after scoring")
+    assert not box.selected.isEnabled()
+    ready.session.cores_layer.selected_data = {0}
+    box.refresh_selection()
+    assert box.selected.text() == "Measure A-1"
+    box.selected.click()
+    qtbot.waitUntil(lambda: not ready.session.working, timeout=10_000)
+    assert box.summary.text() == "1 measured"
+    assert box.all.text() == "Measure rest (1)"
+    assert box.chips["3+"].text() == f"3+:  {ready.measured()['A-1'].percent[3]:.0f} %"
+    assert box.cells.text() == "Show cells of A-1"
+    box.cells.click()
+    qtbot.waitUntil(lambda: ready.core_of_cells == "A-1", timeout=10_000)
+    assert box.cells.text() == "Hide cells"
+    box.cells.click()
+    assert ready.core_of_cells == ""
+    box.rules.setCurrentIndex(1)
+    box.rules.activated.emit(1)
+    assert box.summary.text() == "1 out of date"
+    assert box.all.text() == "Measure all (2)"

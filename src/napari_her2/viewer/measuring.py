@@ -212,7 +212,7 @@ class Measuring:
                     set_measured(layer, slide, [measured], {core.name} if places is not None else ())
                 show_cells(session.viewer.layers, image, layer, measured, labels)
                 look_into(session.viewer, image, core, measured)
-                self._say(f"{measured.count:,} cells of {core.name}, each outlined in the colour of its class.", False)
+                self._say(f"{core.name}: {measured.sentence}", False)
             self._tell()
 
         self._cells.start(f"Looking at the cells of {core.name}", work, receive)

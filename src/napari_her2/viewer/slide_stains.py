@@ -45,6 +45,8 @@ class SlideStains:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.region: StainRegion | None = None
+        #: What the region that is being drawn will show; None when none is.
+        self.correcting: Role | None = None
         self._background = Background()
         self._tried: dict[str, str] = {}
         session.changed.connect(self._follow)
@@ -98,11 +100,20 @@ class SlideStains:
     def correct(self, role: Role) -> None:
         """Let the user draw a rectangle that shows one stain, or glass; it is taken up as soon as it is drawn."""
         self.stop_correcting()
-        image = self.session.image
-        if image is None or self.stains is None:
+        image, stains = self.session.image, self.stains
+        if image is None or stains is None:
             self._say(self.why_not or "The stains of this slide are not known yet.", False)
             return
-        self.region = StainRegion(self.session.viewer.layers, image, lambda box: self._corrected(image, role, box))
+        shown, self.correcting = self.shown, role
+        self.show(None)  # one stain is pure or not only beside the other
+
+        def drawn(box: Box | None) -> None:
+            self.region = self.correcting = None
+            if image in self.session.viewer.layers:
+                show_stain(self.session.viewer.layers, image, stains_of_layer(image) or stains, shown)
+            self._corrected(image, role, box)
+
+        self.region = StainRegion(self.session.viewer.layers, image, drawn)
         where = {"white": "is empty glass", "hematoxylin": "is pure blue, as in a nucleus without brown"}
         self._say(f"Drag a small rectangle where there {where.get(role, 'is pure brown')} and nothing else.", False)
         self._tell()
@@ -113,7 +124,6 @@ class SlideStains:
             self.region.close()
 
     def _corrected(self, image: Image, role: Role, box: Box | None) -> None:
-        self.region = None
         slide, stains = self.session.slide, stains_of_layer(image)
         if box is not None and slide is not None and stains is not None and image is self.session.image:
             try:
@@ -215,7 +225,7 @@ def _told(stains: Stains | None, role: Role, before: Stains) -> str:
         return ""
     if role == "white":
         return f"Glass is now {', '.join(f'{v:.0f}' for v in stains.white)}."
-    name = STAIN_NAMES[role].replace("h", "H", 1) if role == "hematoxylin" else STAIN_NAMES[role]
+    name = STAIN_NAMES[role][0].upper() + STAIN_NAMES[role][1:]
     vector, old = getattr(stains, role), getattr(before, role)
     numbers = " ".join(f"{v:.3f}" for v in vector)
     return f"{name} is now {numbers}, {angle(vector, old):.1f}° from what it was."

@@ -14,6 +14,9 @@ from napari_her2.viewer.widgets.card import Card, yielding
 
 __all__ = ["MeasureBox"]
 
+#: The rule sets in words that fit.
+_RULES = dict(zip(RULES, ("Breast", "Gastric", "Gastric biopsy"), strict=True))
+
 
 class MeasureBox(Card):
     """Measure selected or all; the cells of one core in the colours of their classes, with the share of each."""
@@ -24,7 +27,7 @@ class MeasureBox(Card):
         self.title.setToolTip("Measured membrane staining: share of cells, intensity, completeness. No network.")
         self.selected, self.all, self.cells = QPushButton(), QPushButton(), QPushButton()
         self.rules = QComboBox()
-        self.rules.addItems([name.split(" 20")[0].replace("/GEJ", "") for name in RULES])
+        self.rules.addItems(list(_RULES.values()))
         self.rules.setToolTip(f"Rules that make a score of the classes of the cells: {', '.join(RULES)}.")
         self.sentence = QLabel()
         self.sentence.setWordWrap(True)
@@ -41,7 +44,6 @@ class MeasureBox(Card):
             look = f"background: {SCORE_COLOURS[score]}; color: white; font-weight: bold"
             chip.setStyleSheet(f"{look}; border-radius: 4px; padding: 1px;")
             chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            chip.setToolTip(f"Share of the cells of class {score}, outlined in this colour.")
             chips.addWidget(chip, 1)
         self.body.addLayout(buttons)
         self.body.addLayout(below)
@@ -60,9 +62,8 @@ class MeasureBox(Card):
         self.all.setText(f"{everything} ({len(self._all())})" if layer is not None else everything)
         self.all.setEnabled(not why and bool(self._all()))
         self.all.setToolTip(why or "A second or two a core.")
-        self.summary.setText(
-            "" if not measured else f"{len(measured)} measured" + (" another way: again?" if outdated else "")
-        )
+        self.summary.setText("" if not measured else f"{len(measured)} {'out of date' if outdated else 'measured'}")
+        self.summary.setToolTip("Stains, rules or pixel size are others now: measure again." if outdated else "")
         self.refresh_selection()
 
     def refresh_selection(self) -> None:
@@ -85,11 +86,14 @@ class MeasureBox(Card):
         for k, (score, chip) in enumerate(self.chips.items()):
             there = found is not None and found.percent[k] == found.percent[k]
             chip.setVisible(there)
+            chip.setToolTip("" if found is None else f"{one or shown}  {found.sentence}")
             chip.setText(f"{score}:  {found.percent[k]:.0f} %" if found is not None and there else "")
         text = why if self._session.cores_layer is not None else ""
         if not (text or found or self._session.scores()):
             text = "Best after scoring: the network then tells which cells are tumour."
-        self.sentence.setText(text or ("" if found is None else f"{one or shown}  {found.sentence}"))
+        if found is not None and not found.score:
+            text = f"{one or shown}  {found.sentence}"
+        self.sentence.setText(text)
         self.sentence.setVisible(bool(self.sentence.text()))
 
     def _chosen(self) -> list[str]:

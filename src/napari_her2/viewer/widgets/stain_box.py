@@ -86,7 +86,7 @@ class StainBox(Card):
         row = QHBoxLayout()
         row.setSpacing(3)
         label = QLabel(text)
-        label.setFixedWidth(46)
+        label.setFixedWidth(52)
         row.addWidget(label)
         for button in buttons:
             if isinstance(button, QPushButton):
@@ -139,10 +139,9 @@ class StainBox(Card):
         for role, button in self.views.items():
             button.setEnabled(stains is not None)
             button.setChecked(stains is not None and role == known.shown)
-        for button in self.regions.values():
+        for role, button in self.regions.items():
             button.setEnabled(stains is not None)
-            if known.region is None:
-                button.setChecked(False)
+            button.setChecked(role == known.correcting)
 
     def _unfold(self, shown: bool) -> None:
         self.fold.setText("▾" if shown else "▸")
@@ -163,8 +162,6 @@ class StainBox(Card):
     def _correct(self, role: str, on: bool) -> None:
         self._stains.stop_correcting()
         if on:
-            for other, button in self.regions.items():
-                button.setChecked(other == role)
             self._stains.correct(role)
 
     def _save(self) -> None:
