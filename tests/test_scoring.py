@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.engine import open_engine
 from napari_her2.errors import ModelError, PixelSizeError
+from napari_her2.familiar import LOOKS
 from napari_her2.models import Calibration, ScoringModel, load_model
 from napari_her2.pyramid import LevelSpec, PyramidSample, sample
 from napari_her2.recalibrate import recalibrate
@@ -26,6 +27,7 @@ from napari_her2.scoring import (
     pool,
     score_cores,
     score_probabilities,
+    slide_flags,
 )
 from napari_her2.slide import Slide
 from napari_her2.stain import white_point
@@ -172,12 +174,24 @@ def test_scores_carry_the_batch_they_were_calibrated_for(discs_slide, grid_of_di
 
 
 def test_a_core_of_another_kind_is_flagged_and_scored_all_the_same(discs_slide, grid_of_discs, mock_model, mock_engine):
-    familiar = {"mean": [0.0] * 10, "precision": np.eye(10).tolist(), "threshold": 0.1}
+    familiar = {
+        "mean": [0.0] * len(LOOKS),
+        "precision": np.eye(len(LOOKS)).tolist(),
+        "threshold": 0.1,
+        "nuclear_threshold": 1,
+    }
     plain = list(score_cores(discs_slide, grid_of_discs, mock_model))
     flagged = list(score_cores(discs_slide, grid_of_discs, replace(mock_model, familiar=familiar)))
     assert [s.score for s in flagged] == [s.score for s in plain]
     assert all(s.flags == () for s in plain)
     assert all(s.flags[0].startswith("Unfamiliar") for s in flagged)
+    assert slide_flags(discs_slide, plain, mock_model) == ()
+    (told,) = slide_flags(discs_slide, flagged[:5] + plain[5:], mock_model)
+    assert told.startswith("Unfamiliar: 5 of 8 cores")
+    assert slide_flags(discs_slide, flagged[:4] + plain[4:], mock_model) == ()
+    pale = replace(mock_model, stain_range={"blue": [0.0, 9.0], "brown": [0.0, 0.01]})
+    (told,) = slide_flags(discs_slide, plain, pale)
+    assert "calibrate on control cores" in told
 
 
 def test_a_dense_map_covers_the_tissue_and_no_place_twice(discs_slide, grid_of_discs, mock_model, mock_engine):

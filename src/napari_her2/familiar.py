@@ -15,18 +15,21 @@ from scipy import ndimage
 
 from napari_her2.stain import QUPATH_STAINS, optical_density
 
-__all__ = ["LOOKS", "core_look", "familiar_distance", "familiar_flag", "fit_familiar"]
+__all__ = ["LOOKS", "UNFAMILIAR", "core_look", "familiar_distance", "familiar_flag", "fit_familiar"]
 
 FloatArray = npt.NDArray[np.float64]
 
+#: How the flags of unfamiliar cores and slides begin.
+UNFAMILIAR = "Unfamiliar"
 #: What a look consists of, in order; see `core_look`.
-LOOKS = ("red", "green", "blue", "red_spread", "blue_spread", "foreign", "dark", "together", "blobs", "grain")
+LOOKS = ("red", "green", "blue", "red_spread", "blue_spread", "foreign", "dark", "nuclear", "blobs", "coarse", "grain")
 #: Full-resolution patches of a core that are looked at, and the side of the middle that is, in pixels.
 _PATCHES, _MIDDLE = 8, 256
 #: OD from which a pixel has a colour, and how many such pixels a patch must have.
 _COLOURED, _LEAST = 0.05, 2000
 #: Share of the training cores that may lie beyond the threshold, and what is added for laboratories nobody thought of.
 _BEYOND, _SLACK = 0.01, 1.25
+_NUCLEAR, _NUCLEAR_SLACK = LOOKS.index("nuclear"), 0.05
 #: How far the covariance is drawn to its diagonal.
 _SHRINK = 0.1
 
@@ -43,8 +46,9 @@ def core_look(pixels: npt.NDArray[np.uint8]) -> FloatArray:
     -------
     ndarray of float64, shape (len(LOOKS),)
         Mean over patches; NaN where no patch shows enough tissue. The direction of colour (OD, its darker half) and
-        how it varies; OD beside the plane of H and DAB, as a share of all; log of the mean OD; how brown and blue go
-        together; how much of the brown lies in blobs wider than a membrane; grain.
+        how it varies; OD beside the plane of H and DAB, as a share of all; the mean OD; how brown and blue go
+        together at the width of nuclei; whether brown of that width comes in spots, and outweighs what is as thin as a
+        membrane; grain.
     """
     chosen = np.unique(np.linspace(0, len(pixels) - 1, min(_PATCHES, len(pixels))).astype(int))
     looks = [look for k in chosen.tolist() if (look := _patch_look(pixels[k])) is not None]
@@ -63,36 +67,43 @@ def _patch_look(patch: npt.NDArray[np.uint8]) -> FloatArray | None:
     colour = smooth[darker] / size[darker][:, None]
     amounts = smooth @ np.linalg.inv(QUPATH_STAINS.mixing).T.astype(np.float32)
     h, d, foreign = (amounts[..., k] for k in range(3))
-    together = 2 * np.cov(h[tissue], d[tissue])
-    brown = np.maximum(d[::2, ::2], 0)
-    blobs = ndimage.grey_opening(brown, (3, 3))  # what survives is 3 µm across
-    there = tissue[::2, ::2]
+    # what is as wide as a nucleus, and what is as thin as a membrane
+    wide_d, wide_h = (_between(stain, 2, 8)[tissue] for stain in (np.maximum(d, 0), h))
+    thin = _between(np.maximum(d, 0), 1, 2)[tissue]
+    together = float(np.mean((wide_d - wide_d.mean()) * (wide_h - wide_h.mean())))
     return np.array(
         [
             *colour.mean(axis=0),
-            colour[:, 0].std(),
-            colour[:, 2].std(),
-            np.abs(foreign[tissue]).mean() / size[tissue].mean(),
+            # on logarithms, because it is their absence that is strange: a grey picture has one colour
+            np.log(colour[:, 0].std() + 0.005),
+            np.log(colour[:, 2].std() + 0.005),
+            np.log(np.abs(foreign[tissue]).mean() / size[tissue].mean() + 0.005),
             np.log(size[tissue].mean()),
-            together[0, 1] / (together[0, 0] + together[1, 1] + 1e-4),
-            (blobs[there].mean() + 0.01) / (brown[there].mean() + 0.02),
+            together / np.sqrt((wide_d.var() + 0.02**2) * (wide_h.var() + 0.01**2)),
+            np.cbrt(np.mean((wide_d - wide_d.mean()) ** 3)) / np.sqrt(wide_d.var() + 0.02**2),
+            np.log((wide_d.std() + 0.005) / (thin.std() + 0.005)),
             np.log((density - smooth)[tissue].std() + 1e-3),
         ]
     )
 
 
-def fit_familiar(looks: Sequence[FloatArray], also: Sequence[FloatArray] = ()) -> dict[str, Any]:
+def _between(stain: npt.NDArray[np.float32], fine: float, coarse: float) -> npt.NDArray[np.float32]:
+    """What of a stain is wider than `fine` and narrower than `coarse`, as Gaussian sigmas in pixels."""
+    return np.asarray(ndimage.gaussian_filter(stain, fine) - ndimage.gaussian_filter(stain, coarse))
+
+
+def fit_familiar(looks: Sequence[FloatArray]) -> dict[str, Any]:
     """What training tissue looks like, to keep in `ScoringModel.familiar`.
 
     The distance is Mahalanobis', with the covariance drawn to its diagonal, divided by the square root of the number of
-    `LOOKS`; the threshold is the 99th percentile of the cores it is fitted to, and a quarter more.
+    `LOOKS`; the threshold is the 99th percentile of the cores it is fitted to, and a quarter more. Brown that goes with
+    the nuclei has a limit of its own: it is one number of many, and the stain of another marker.
 
     Parameters
     ----------
     looks : sequence of ndarray, shape (len(LOOKS),)
-        `core_look` of cores of the training settings, of all scores; those that are NaN are passed over.
-    also : sequence of ndarray
-        Of tissue that was learned from as well, such as real cores: within the threshold, but outside the covariance.
+        `core_look` of cores of the training settings, of all scores, and of real tissue where it is at hand; those
+        that are NaN are passed over.
 
     Raises
     ------
@@ -105,14 +116,15 @@ def fit_familiar(looks: Sequence[FloatArray], also: Sequence[FloatArray] = ()) -
     covariance = np.cov(known.T)
     covariance = (1 - _SHRINK) * covariance + _SHRINK * np.diag(np.diag(covariance))
     fitted: dict[str, Any] = {
+        "looks": list(LOOKS),
         "mean": [float(f"{v:.5g}") for v in known.mean(axis=0)],
         "precision": [[float(f"{v:.5g}") for v in row] for row in np.linalg.inv(covariance)],
         "n": len(known),
     }
     distances = [familiar_distance(look, fitted) for look in known]
-    others = [familiar_distance(look, fitted) for look in also if np.isfinite(look).all()]
-    limit = _SLACK * float(np.quantile(distances, 1 - _BEYOND))
-    return fitted | {"threshold": round(max([limit, *others]), 3)}
+    nuclear = float(np.quantile(known[:, _NUCLEAR], 1 - _BEYOND)) + _NUCLEAR_SLACK
+    threshold = _SLACK * float(np.quantile(distances, 1 - _BEYOND))
+    return fitted | {"threshold": round(threshold, 3), "nuclear_threshold": round(nuclear, 3)}
 
 
 def familiar_distance(look: npt.ArrayLike, familiar: Mapping[str, Any]) -> float:
@@ -133,7 +145,14 @@ def familiar_flag(pixels: npt.NDArray[np.uint8], familiar: Mapping[str, Any]) ->
     """
     if not familiar or not len(pixels):
         return ""
-    distance, limit = familiar_distance(core_look(pixels), familiar), float(familiar["threshold"])
-    if not distance > limit:
-        return ""
-    return f"Unfamiliar: unlike anything the model has learned from (distance {distance:.1f}, at most {limit:.1f})."
+    look = core_look(pixels)
+    distance, limit = familiar_distance(look, familiar), float(familiar["threshold"])
+    if distance > limit:
+        return (
+            f"{UNFAMILIAR}: unlike anything the model has learned from (distance {distance:.1f}, at most {limit:.1f})."
+        )
+    nuclear, most = look[_NUCLEAR], float(familiar["nuclear_threshold"])
+    if nuclear > most:
+        told = f"correlation {nuclear:.2f}, at most {most:.2f}"
+        return f"{UNFAMILIAR}: the brown lies on nuclei, as of another marker ({told})."
+    return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,14 +14,15 @@ from napari_her2 import engine as engine_module
 from napari_her2.cores import Core, CoreState
 from napari_her2.engine import Engine
 from napari_her2.errors import HER2Error, ModelError
-from napari_her2.familiar import familiar_flag
+from napari_her2.familiar import UNFAMILIAR, familiar_flag
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.pyramid import PyramidSample, core_rng, sample, tiles
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.slide import Slide
-from napari_her2.stain import white_point
+from napari_her2.stain import Stains, white_point
+from napari_her2.stain_range import range_flag, slide_staining
 
-__all__ = ["MIN_TISSUE", "dense_pieces", "dense_places", "judge_places", "pool", "score_cores"]
+__all__ = ["MIN_TISSUE", "dense_pieces", "dense_places", "judge_places", "pool", "score_cores", "slide_flags"]
 
 #: Share of a core's disc under which there is nothing to score. On one real slide, at a tissue OD of 0.05, an emptied
 #: punch had 0.009 and the palest score-0 core 0.59.
@@ -99,6 +100,34 @@ def score_cores(
                 yield scored
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
+
+
+def slide_flags(
+    slide: Slide, scores: Sequence[CoreScore], model: ScoringModel, stains: Stains | None = None
+) -> tuple[str, ...]:
+    """What makes all the scores of a slide doubtful, a sentence each; to be asked once, after its cores.
+
+    Parameters
+    ----------
+    slide : Slide
+    scores : sequence of CoreScore
+        From `score_cores`.
+    model : ScoringModel
+    stains : Stains, optional
+        Of the slide, where they were estimated already or drawn.
+
+    Raises
+    ------
+    SlideError
+        If the slide cannot be read.
+    """
+    flags = []
+    scored = [score for score in scores if score.score]
+    strange = sum(any(flag.startswith(UNFAMILIAR) for flag in score.flags) for score in scored)
+    if 2 * strange > len(scored):
+        flags.append(f"{UNFAMILIAR}: {strange} of {len(scored)} cores are unlike anything the model has learned from.")
+    outside = range_flag(slide_staining(slide, stains), model.stain_range) if model.stain_range else ""
+    return (*flags, outside) if outside else tuple(flags)
 
 
 def _score(

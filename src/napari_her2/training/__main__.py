@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
+from napari_her2.familiar import fit_familiar
 from napari_her2.models import Calibration, ScoringModel, load_model
 from napari_her2.networks import PlaceNetwork
 from napari_her2.pyramid import PyramidSpec
+from napari_her2.stain_range import fit_range
 from napari_her2.training.bank import TileBank
 from napari_her2.training.calibrate import JudgedCore, calibrate, expected_values, probabilities
-from napari_her2.training.evaluate import agreement, generated_slides, judged, real_cores
+from napari_her2.training.evaluate import agreement, generated_slides, judged, real_cores, restained_looks, seen
 from napari_her2.training.fit import FitParams, fit
 from napari_her2.training.save import save_model
 
@@ -39,14 +41,45 @@ def main() -> None:
     cache = options.run / f"judged-{model.weights_sha256[:12]}"
     learned = judged(model, generated_slides(options.cores, 1), cache)
     apart = judged(model, generated_slides(options.cores // 2, 523, blind=True), cache)
-    seen = (
+    tried = (
         [] if real is None else judged(model, ((n, s, lambda slide=s_: slide) for n, s, s_ in real_cores(real)), cache)
     )
     calibration = calibrate(learned)
-    card = model_card(options, history, calibration, apart, seen)
-    save_model(replace(model, calibration=calibration, card=card), network, options.output)
+    card = model_card(options, history, calibration, apart, tried)
+    model = replace(model, calibration=calibration, card=card)
+    save_model(with_limits(model, [c.name for c in learned], cache, real, options.seed), network, options.output)
     load_model(options.output).verify()
     print(json.dumps(card, indent=1, ensure_ascii=False))
+
+
+def with_limits(
+    model: ScoringModel, names: Sequence[str], cache: Path, real: Path | None, seed: int = 0
+) -> ScoringModel:
+    """The model with what it takes for familiar, and the range of stains it is calibrated for.
+
+    Parameters
+    ----------
+    model : ScoringModel
+    names : sequence of str
+        Generated cores of the training settings that were `judged`.
+    cache : Path
+        Where `judged` kept them.
+    real : Path or None
+        Folder of real cores whose tissue, stained otherwise, is familiar as well.
+    seed : int
+    """
+    found = seen(cache, names)
+    other = [] if real is None else restained_looks(real, max(20, len(names) // 4), seed, NOT_LABELLED)
+    card = model.card | {
+        "familiar": f"what looks like {len(names)} generated cores"
+        + (f" and {len(other)} cores of real tissue with changed stain" if other else "")
+    }
+    return replace(
+        model,
+        familiar=fit_familiar([look for look, _ in found] + other),
+        stain_range=fit_range([staining for _, staining in found]),
+        card=card,
+    )
 
 
 def train(run: Path, real: Path | None, options: argparse.Namespace) -> tuple[PlaceNetwork, list[float]]:
@@ -80,11 +113,11 @@ def model_card(
     history: Sequence[float],
     calibration: Calibration,
     apart: Sequence[JudgedCore],
-    seen: Sequence[JudgedCore],
+    tried: Sequence[JudgedCore],
 ) -> dict[str, Any]:
     """What the model learned from, what it was measured on, and what it must not be used for."""
     tiles = f"{options.tiles} generated tiles of 512 x 512 pixels at 0.5 µm/px, {options.steps} steps"
-    learned_from_real = bool(seen and options.real_steps)
+    learned_from_real = bool(tried and options.real_steps)
     if learned_from_real:
         tiles += f"; then {options.real_steps} steps, four tiles in ten from {options.real_tiles} of real tissue with "
         tiles += "changed stain"
@@ -97,7 +130,7 @@ def model_card(
             [c.score for c in apart], probabilities(apart, calibration)
         ),
         f"real cores ({'most of them also' if learned_from_real else 'never'} learned from; few: a sanity check)": [
-            describe(c, calibration) for c in seen
+            describe(c, calibration) for c in tried
         ],
         "limits": "Never compared with pathologists' scores of a series. Learned from generated tissue, and tried on "
         "cores of one scanner: other scanners and stains need calibration on control cores. See docs/model_card.md.",

@@ -13,17 +13,22 @@ import numpy.typing as npt
 from napari_her2.agreement import confusion, figures
 from napari_her2.cores import Core
 from napari_her2.engine import Engine, open_engine
+from napari_her2.familiar import core_look
 from napari_her2.files import writing
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.pyramid import LevelSpec, sample
+from napari_her2.pyramid import LevelSpec, PyramidSample, sample
 from napari_her2.scoring import judge_places
 from napari_her2.slide import Slide
-from napari_her2.stain import white_point
+from napari_her2.stain import divide_white, white_point
+from napari_her2.stain_range import Staining, slide_staining
 from napari_her2.training.calibrate import JudgedCore
+from napari_her2.training.fit import restained
+from napari_her2.training.real_tissue import real_tiles
 from napari_her2.training.render import Scanner, render
+from napari_her2.training.staining import Laboratory
 from napari_her2.training.tissue import Tissue, make_core
 
-__all__ = ["agreement", "generated_core", "judge", "judged", "real_cores", "whole_picture"]
+__all__ = ["agreement", "generated_core", "judge", "judged", "real_cores", "restained_looks", "seen", "whole_picture"]
 
 #: Diameter of generated cores in µm.
 DIAMETER = 520.0
@@ -55,12 +60,13 @@ def real_cores(folder: Path, exclude: tuple[str, ...] = ()) -> Iterator[tuple[st
             yield path.name[:10], int(path.name[0]), Slide.open(path, mpp=0.25)
 
 
-def judge(model: ScoringModel, engine: Engine, name: str, score: int, slide: Slide) -> JudgedCore | None:
-    """What the network says of a core that fills its slide; None where it has no tissue."""
+def _patches(model: ScoringModel, slide: Slide) -> PyramidSample:
     few = replace(model.spec, levels=FEW)
-    patches = sample(slide, whole_picture(slide), few, white=white_point(slide.overview()[0]))
-    if not len(patches.pixels):
-        return None
+    return sample(slide, whole_picture(slide), few, white=white_point(slide.overview()[0]))
+
+
+def judge(model: ScoringModel, engine: Engine, name: str, score: int, patches: PyramidSample) -> JudgedCore:
+    """What the network says of the patches of a core, of which there are some."""
     places, patch = judge_places(patches, engine.run(patches.pixels)[0], Calibration())
     chosen = np.linspace(0, len(places) - 1, min(_PLACES, len(places))).astype(int)
     return JudgedCore(name, score, places.grade[chosen], places.tumour[chosen], patches.level[patch[chosen]])
@@ -87,15 +93,48 @@ def judged(
         path = cache / f"{name}.npz"
         if not path.exists():
             engine = engine or open_engine(model, "cpu")
-            core = judge(model, engine, name, score, maker())
-            if core is None:
+            slide = maker()
+            patches = _patches(model, slide)
+            if not len(patches.pixels):
                 continue
+            core = judge(model, engine, name, score, patches)
+            look, stain = core_look(patches.pixels[patches.level == 0]), slide_staining(slide)
             with writing(path, overwrite=True) as temporary, temporary.open("wb") as file:
-                np.savez(file, grade=core.grade, tumour=core.tumour, level=core.level)
+                np.savez(
+                    file,
+                    grade=core.grade,
+                    tumour=core.tumour,
+                    level=core.level,
+                    look=look,
+                    staining=[stain.blue, stain.brown],
+                )
             tell(f"judged {name}")
         with np.load(path) as kept:
             found.append(JudgedCore(name, score, kept["grade"], kept["tumour"], kept["level"]))
     return found
+
+
+def seen(cache: Path, names: Iterable[str]) -> list[tuple[npt.NDArray[np.float64], Staining]]:
+    """What cores that were `judged` look like, and how strongly they are stained, from the same cache."""
+    found = []
+    for name in names:
+        with np.load(cache / f"{name}.npz") as kept:
+            blue, brown = kept["staining"].tolist()
+            found.append((kept["look"], Staining(blue, brown)))
+    return found
+
+
+def restained_looks(folder: Path, count: int, seed: int, exclude: tuple[str, ...] = ()) -> list[Any]:
+    """Looks of real tissue as other laboratories would have stained it, three tiles of one each; see `core_look`."""
+    rng = np.random.default_rng((seed, 11))
+    tiles = list(real_tiles(folder, rng, 3 * count, exclude=exclude))
+    looks = []
+    for k in range(count):
+        lab, scanner = Laboratory.random(rng), Scanner.random(rng)
+        own = [restained(tile, lab, 1.0) for tile in tiles[k::count]]
+        pictures = [divide_white(render(tile, scanner, rng), scanner.white) for tile in own]
+        looks.append(core_look(np.stack(pictures)))
+    return looks
 
 
 def generated_slides(count: int, seed: int, *, blind: bool = False) -> Iterator[tuple[str, int, Any]]:
