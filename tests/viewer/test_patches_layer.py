@@ -59,7 +59,7 @@ def test_the_layer_shows_squares_with_figures_and_goes(scored, viewer, image, mo
     k = int(np.argmax(patches.share))
     assert np.allclose(layer.data[k].min(0), (patches.y[k], patches.x[k]), atol=1e-3)
     assert np.allclose(np.ptp(layer.data[k], axis=0), patches.size[k], atol=1e-3)
-    assert max(layer.edge_width) == pytest.approx(0.015 * patches.size.min())
+    assert max(layer.edge_width) == pytest.approx(0.02 * patches.size.min())
     assert layer.edge_color[k, 3] == pytest.approx(1)
     told = [float(t.rstrip(" %")) for t in layer.features["label"] if t]
     assert sum(told) == pytest.approx(100, abs=5)

@@ -120,7 +120,7 @@ def show_patches(layers: LayerList, image: Image, cores: Shapes, patches: Patche
         name=f"{image.name} patches of {patches.name}",
         features=pd.DataFrame({"share": patches.share, "label": [_label(s) for s in patches.share]}),
         edge_color=_colours(patches, top),
-        edge_width=list(least * (0.003 + 0.012 * patches.share / top)),
+        edge_width=list(least * (0.005 + 0.015 * patches.share / top)),
         face_color="transparent",
         opacity=1.0,
         text={"string": "{label}", "size": 7, "color": "#101010", "anchor": "center"},
@@ -147,5 +147,5 @@ def _label(share: float) -> str:
 def _colours(patches: Patches, top: float) -> npt.NDArray[np.float64]:
     scale = Colormap([SCORE_COLOURS[score] for score in SCORES], name="HER2 score")
     colours = np.asarray(scale.map(np.nan_to_num(patches.grade) / 3), np.float64).reshape(-1, 4)
-    colours[:, 3] = 0.1 + 0.9 * patches.share / top
+    colours[:, 3] = 0.25 + 0.75 * patches.share / top
     return colours

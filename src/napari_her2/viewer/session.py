@@ -213,6 +213,11 @@ class Session:
         return self._watch.layer
 
     @property
+    def is_open(self) -> bool:
+        """Whether anybody looks on; after `close` nothing is told any more."""
+        return self._open
+
+    @property
     def busy(self) -> str:
         """What goes on beside scoring, as in "Looking for cores"; "" when nothing does."""
         return self._background.name

@@ -256,11 +256,16 @@ def start_training(session: Session, labels: Labels, params: LabParams | None = 
     run = TrainingRun(session, labels, session.model, params)
     session.run = run  # type: ignore[assignment]  # the same to the session as a run of scoring
 
-    def ended(message: str) -> None:
-        session.said.emit(message, bool(message) and not run.cancelled)
-        session.changed.emit()
+    def progressed() -> None:
+        if session.is_open:
+            session.changed.emit()
 
-    run.progressed.connect(session.changed.emit)
+    def ended(message: str) -> None:
+        if session.is_open:
+            session.said.emit(message, bool(message) and not run.cancelled)
+            session.changed.emit()
+
+    run.progressed.connect(progressed)
     run.ended.connect(ended)
     run.start()
     session.said.emit("", False)

@@ -36,6 +36,8 @@ class ReviewPage(QWidget):
     def __init__(self, review: Review, leave: Callable[[], None]) -> None:
         super().__init__()
         self.review, self._session = review, review.session
+        self._agreed_on: list[Opinions] = []
+        self._agreement = agreement([]).sentence
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.back, self.undo, self.redo = QPushButton("‹ Score"), QPushButton("↶ Undo"), QPushButton("↷ Redo")
         self.back.setToolTip("Back to the steps; all readings are kept.")
@@ -61,7 +63,9 @@ class ReviewPage(QWidget):
         opinions = review.opinions()
         for i, queue in enumerate(QUEUES):
             self.queue.setItemText(i, f"{queue} ({sum(o.is_in(queue) for o in opinions)})")
-        self.agreed.setText(agreement(opinions).sentence + self._flattered())
+        if opinions is not self._agreed_on:  # the interval takes a moment
+            self._agreed_on, self._agreement = opinions, agreement(opinions).sentence
+        self.agreed.setText(self._agreement + self._flattered())
         why = calibrating.why_not(self._session)
         self.calibrate.setToolTip(why or "Fit the cut points to the cores that you read; no core is scored anew.")
         for button in (self.calibrate, self.train):
@@ -152,7 +156,12 @@ class ReviewPage(QWidget):
         self.setFocus()
 
     def _go_on(self, score: str) -> None:
-        if score and self.isVisibleTo(self.window()) and self.go_on.isChecked() and len(self.review.editor.chosen()) == 1:
+        if (
+            score
+            and self.isVisibleTo(self.window())
+            and self.go_on.isChecked()
+            and len(self.review.editor.chosen()) == 1
+        ):
             self.review.go()
 
     def _flattered(self) -> str:

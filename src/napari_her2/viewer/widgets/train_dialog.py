@@ -81,8 +81,6 @@ class TrainDialog(QDialog):
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Closing gives the run up."""
         if self.run is not None and self.run.running:
-            self.run.progressed.disconnect(self._progress)
-            self.run.ended.disconnect(self._ended)
             self.run.cancel()
         if event is not None:
             super().closeEvent(event)
@@ -90,18 +88,19 @@ class TrainDialog(QDialog):
     def _start(self) -> None:
         self.run = start_training(self._session, self._labels)
         if self.run is not None:
-            self.run.progressed.connect(self._progress)
-            self.run.ended.connect(self._ended)
+            _follow(self.run, self)
         self._show()
-        self._progress()
+        self.progress()
 
-    def _progress(self) -> None:
+    def progress(self) -> None:
+        """Show how far the run is."""
         if self.run is not None:
             self.bar.setRange(0, self.run.state[2])
             self.bar.setValue(self.run.state[1])
             self.state.setText(self.run.progress_text())
 
-    def _ended(self, message: str) -> None:
+    def ended(self, message: str) -> None:
+        """Show how it went."""
         self.trained = None if self.run is None else self.run.trained
         if self.trained is not None:
             comparison = self.trained.comparison
@@ -134,6 +133,14 @@ class TrainDialog(QDialog):
         self.train.setVisible(not done)
         self.train.setEnabled(not running and not why_not(self._session, self._labels))
         self.leave.setText("Cancel" if running else "Discard" if done else "Close")
+
+
+def _follow(run: TrainingRun, dialog: TrainDialog) -> None:
+    """Let a dialog show a run; one that is gone, with its window or alone, is told nothing any more."""
+    slots = ((run.progressed, dialog.progress), (run.ended, dialog.ended))
+    for signal, slot in slots:
+        signal.connect(slot)
+    dialog.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
 
 
 def _tables(judges: dict[str, Evaluation]) -> str:
