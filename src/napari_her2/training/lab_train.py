@@ -9,11 +9,10 @@ from typing import Any
 
 from napari_her2.cores import CoreState
 from napari_her2.errors import CoresError
-from napari_her2.evaluate import _open, _places
+from napari_her2.evaluate import manifest_cores
 from napari_her2.manifest import Manifest, ManifestCore
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.scores import SCORES
-from napari_her2.slide_files import image_stem
 from napari_her2.training.lab_compare import Comparison, compare_on, cross_validate
 from napari_her2.training.lab_features import CoreFeatures, Encoder, check_design, collect, open_encoder
 from napari_her2.training.lab_folds import too_few
@@ -79,27 +78,18 @@ def collect_manifest(
             opened.append(open_encoder(model, device))
         return opened[0](pixels)
 
-    for path, rows in manifest.images.items():
-        slide = _open(path, pixel_size)
-        places = _places(slide, rows, image_stem(path), remark)
-        _check_found(rows, [row for row, _ in places], manifest.name)
+    for slide, places in manifest_cores(manifest, pixel_size, remark):
         of_name: dict[str, ManifestCore] = {}
         labelled = []
         for row, core in places:
             if core.state is not CoreState.TISSUE:
-                remark(f"{image_stem(path)} {core.name} is not learned from: it is marked {core.state}.")
+                remark(f"{slide.name} {core.name} is not learned from: it is marked {core.state}.")
             of_name[core.name] = row
             labelled.append(replace(core, reader_score=SCORES[row.score], patient_id=row.person))
         found = collect(slide, labelled, model, cache=cache, encoder=encoder, seed=seed, remark=remark)
         for features in found:
             row = of_name[features.name]
             yield replace(features, name=row.core, line=row.line)
-
-
-def _check_found(rows: list[ManifestCore], there: list[ManifestCore], name: str) -> None:
-    for row in rows:
-        if row not in there:
-            raise CoresError(f"{name}, line {row.line}: {image_stem(row.image)} has no core {row.core}.")
 
 
 def train_laboratory(
