@@ -122,7 +122,7 @@ def test_a_split_test_is_measured_on_and_not_learned_from(slide: Path, tiny: Sco
     model = load_model(slide / "out" / "mine")
     assert model.name == "mine"
     assert model.card["learned from"]["cores"] == 40
-    assert model.card["measured on cores kept apart"]["cores"] == 8
+    assert model.card["on cores kept apart"]["on"] == "8 cores of 4 patients"
     record = json.loads((slide / "out" / "mine" / "training.json").read_text())
     assert (record["measured_on"], record["split"]) == ("cores kept apart", "test")
     assert len(record["cores"]) == 8

@@ -350,9 +350,10 @@ def test_the_card_says_what_it_learned_from(tiny: ScoringModel, fitted: Fitted, 
     assert (learned["cores"], learned["patients"], learned["labels"]) == (40, 20, "labels.csv")
     assert learned["of each score"] == "10 of 0, 10 of 1+, 10 of 2+, 10 of 3+"
     assert card["base model"] == {"name": "tiny", "version": "1", "checksum": tiny.sha256}
-    measured = card["measured on the same cores, 3 folds by patient"]
-    assert measured["cores"] == 40
-    assert {"trained head", "current model", "current model, recalibrated"} <= set(measured)
+    measured = card["cross-validated"]
+    assert measured["on"] == "40 cores of 20 patients, 3 folds by patient"
+    assert measured["new"].startswith("accuracy 1.000 (0.832 to 1.000)")
+    assert {"recalibrated", "current"} <= set(measured)
     assert "p00" not in str(card)
     assert "Research use only" in card["intended use"]
 

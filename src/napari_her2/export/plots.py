@@ -91,7 +91,7 @@ def learning_curve_svg(history: Sequence[tuple[int, float, float]]) -> str:
         if points:
             line = "L".join(f"{_x(x)} {_y(y)}" for x, y in points)
             parts.append(f'<path d="M{line}" stroke="{colour}" stroke-width="2" fill="none"/>')
-            parts.append(_text(_LEFT + _SIDE - 44, _TOP + 16 + 17 * which, name, colour, 13, bold=True))
+            parts.append(_text(_LEFT + 48, _TOP + _SIDE - 26 + 17 * which, name, colour, 13, bold=True))
     apart = [(held, step) for step, _, held in history if np.isfinite(held)]
     if apart:
         held, step = min(apart)

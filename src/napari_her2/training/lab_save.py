@@ -190,10 +190,10 @@ def laboratory_card(
         "learned from": learned,
         "calibrated on": "the same cores, each as scored by a head fitted on other patients",
         "indeterminate": f"the least sure {100 * (1 - params.coverage):.0f} % of those",
-        f"measured on the same cores, {comparison.folds} folds by patient": _measured(comparison),
+        "cross-validated": _measured(comparison),
     }
     if on_test is not None:
-        card["measured on cores kept apart"] = _measured(on_test)
+        card["on cores kept apart"] = _measured(on_test)
     card["limits"] = "Holds for cores stained, scanned and read like those it learned from."
     if "method" in base.card:
         card["method"] = base.card["method"]
@@ -201,13 +201,12 @@ def laboratory_card(
 
 
 def _measured(comparison: Comparison) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "cores": len(comparison.new.scored),
-        "patients": comparison.new.patients,
-    }
-    for name, evaluation in comparison.judges.items():
-        out[name] = {key: _figure(evaluation, key) for key in ("accuracy", "quadratic_kappa", "accuracy_at_coverage")}
-    out["table of the trained head, rows: known"] = [str(row) for row in comparison.new.table.tolist()]
+    how = f", {comparison.folds} folds by patient" if comparison.folds else ""
+    out: dict[str, Any] = {"on": f"{len(comparison.new.scored)} cores of {comparison.new.patients} patients{how}"}
+    for name, evaluation in zip(("new", "recalibrated", "current"), comparison.judges.values(), strict=True):
+        told = {"accuracy": "accuracy", "quadratic_kappa": "quadratic kappa", "accuracy_at_coverage": "of the surest"}
+        out[name] = ", ".join(f"{label} {_figure(evaluation, key)}" for key, label in told.items())
+    out["table, rows: known"] = [str(row) for row in comparison.new.table.tolist()]
     return out
 
 
