@@ -21,11 +21,12 @@ from napari_her2.models import Calibration, ScoringModel, load_model
 from napari_her2.networks import PlaceNetwork
 from napari_her2.pyramid import PyramidSpec
 from napari_her2.stain_range import fit_range
-from napari_her2.training.bank import TileBank
+from napari_her2.training.bank import TileBank, read_tile
 from napari_her2.training.calibrate import JudgedCore, calibrate, expected_values, probabilities
 from napari_her2.training.evaluate import agreement, generated_slides, judged, real_cores, restained_looks, seen
 from napari_her2.training.fit import FitParams, fit
 from napari_her2.training.save import save_model
+from napari_her2.training.tissue import CLASSES
 
 #: Real cores whose label is evidently not what they show: no brown at all, and an emptied punch.
 NOT_LABELLED = ("2_aeb277c9", "3_99b35026")
@@ -92,16 +93,27 @@ def train(run: Path, real: Path | None, options: argparse.Namespace) -> tuple[Pl
     network.start_from_imagenet()
     params = FitParams(steps=options.steps, seed=options.seed)
     history = fit(network, tiles, [], params, run / "generated.pt", report=_tell)
+    if options.further_steps:
+        # 0 against 1+ is the border that is learned last: tiles with nothing stronger come twice as often
+        tiles = tiles + [tile for tile in tiles if _strongest(tile) in (1, 2)]
+        params = replace(params, steps=options.further_steps, seed=options.seed + 1, tiles=4, rate=params.rate / 2)
+        history = fit(network, tiles, [], params, run / "further.pt", report=_tell)
     if real is None or not options.real_steps:
         return network, history
     without = (*NOT_LABELLED, *options.leave_out)
     folder = "-".join(["real", *(f"no_{name}" for name in options.leave_out)])
     bank = TileBank(run / folder, real, exclude=without, seed=options.seed)
     bank.fill(options.real_tiles)
-    params = replace(params, steps=options.real_steps, seed=options.seed + 1, rate=params.rate / 2)
+    params = replace(FitParams(), steps=options.real_steps, seed=options.seed + 2, rate=FitParams.rate / 2)
     others = bank.paths()[: options.real_tiles]
     history = fit(network, tiles, others, params, run / f"{folder}.pt", report=_tell)
     return network, history
+
+
+def _strongest(tile: Path) -> int:
+    """The highest class of a tile, 0 where there is no tumour."""
+    classes = read_tile(tile).classes
+    return int(classes[classes < len(CLASSES)].max(initial=0))
 
 
 def _tell(step: int, loss: float, seconds: float) -> None:
@@ -117,6 +129,8 @@ def model_card(
 ) -> dict[str, Any]:
     """What the model learned from, what it was measured on, and what it must not be used for."""
     tiles = f"{options.tiles} generated tiles of 512 x 512 pixels at 0.5 µm/px, {options.steps} steps"
+    if options.further_steps:
+        tiles += f"; then {options.further_steps} steps with tiles of 0 and 1+ twice as often"
     learned_from_real = bool(tried and options.real_steps)
     if learned_from_real:
         tiles += f"; then {options.real_steps} steps, four tiles in ten from {options.real_tiles} of real tissue with "
@@ -150,6 +164,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, required=True, help="model folder; its name is the model's")
     parser.add_argument("--tiles", type=int, default=3000, help="generated tiles")
     parser.add_argument("--steps", type=int, default=FitParams.steps, help="steps on generated tiles alone")
+    parser.add_argument(
+        "--further-steps", type=int, default=4000, help="and then, from half the rate, on more weak tiles"
+    )
     parser.add_argument("--real-tiles", type=int, default=400)
     parser.add_argument("--real-steps", type=int, default=0, help="further steps on generated and real tiles")
     parser.add_argument(
