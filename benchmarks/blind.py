@@ -5,6 +5,7 @@ its cut points fitted to generated cores of the training settings. Prints a tabl
 
 python benchmarks/blind.py                          # all 523
 python benchmarks/blind.py --cores 100 --robust 40  # fewer, and how many classes change when a picture is spoilt
+python benchmarks/blind.py --levels                 # also its magnifications, one at a time, on the same cores
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from scipy import ndimage
 
 from napari_her2.engine import Engine, open_engine
 from napari_her2.models import Calibration, ScoringModel, load_model
+from napari_her2.pyramid import sample
 from napari_her2.scoring import score_cores, score_probabilities
 from napari_her2.slide import Slide
 from napari_her2.stain import divide_white, optical_density, tissue_mask, white_point
-from napari_her2.training.calibrate import JudgedCore, fit_cuts
-from napari_her2.training.evaluate import FEW, agreement, generated_core, whole_picture
+from napari_her2.training.calibrate import JudgedCore, calibrate, fit_cuts
+from napari_her2.training.evaluate import FEW, agreement, generated_core, judge, whole_picture
 from napari_her2.training.render import Scanner, render
 from napari_her2.training.tissue import Tissue
 
@@ -49,6 +51,27 @@ def brown(picture: Picture) -> float:
     clear = divide_white(picture, white_point(picture))[::2, ::2]
     dab = (optical_density(clear).reshape(-1, 3) @ np.linalg.pinv(STAINS))[:, 1].reshape(clear.shape[:2])
     return float(np.quantile(dab[tissue_mask(clear, blur=3)], 0.9))
+
+
+def one_level(model: ScoringModel, learned: list[JudgedCore], index: int) -> ScoringModel:
+    """The model with one magnification alone, pooled and cut anew on generated cores of the training settings."""
+    index %= len(model.spec.levels)
+    alone = [replace(c, **{k: getattr(c, k)[c.level == index] for k in ("grade", "tumour", "level")}) for c in learned]
+    # one magnification has no weight to fit, and its places are all of level 0
+    alone = [replace(c, level=np.zeros_like(c.level)) for c in alone if len(c.grade)]
+    fitted = calibrate(alone, levels=1)
+    weights = tuple(float(k == index) for k in range(len(model.spec.levels)))
+    levels = tuple(one if k == index else replace(one, count=0) for k, one in enumerate(model.spec.levels))
+    calibration = replace(fitted, level_weights=weights, min_tumour_mm2=model.calibration.min_tumour_mm2)
+    return replace(model, calibration=calibration, spec=replace(model.spec, levels=levels))
+
+
+def judged_core(model: ScoringModel, engine: Engine, number: int) -> JudgedCore | None:
+    tissue, scanner, rng = generated_core((1, 7, number), number % 4)
+    slide = slide_of(render(tissue, scanner, rng))
+    few = replace(model, spec=replace(model.spec, levels=FEW))
+    patches = sample(slide, whole_picture(slide), few.spec, white=white_point(slide.overview()[0]))
+    return judge(few, engine, str(number), number % 4, patches) if len(patches.pixels) else None
 
 
 def near_a_rule(percent: tuple[float, ...], margin: float = 2.0) -> bool:
@@ -117,7 +140,7 @@ def spoilt(tissue: Tissue, scanner: Scanner, state: np.random.Generator) -> Iter
 
 def robustness(model: ScoringModel, engine: Engine, count: int) -> dict[str, list[float]]:
     """Share of cores whose class changes, and by two or more, for each way of spoiling them; 17 patches a core."""
-    few = replace(model, spec=replace(model.spec, levels=FEW))
+    few = model if model.stacked else replace(model, spec=replace(model.spec, levels=FEW))
     classes: dict[str, list[int]] = {}
     for number in range(count):
         for name, slide in spoilt(*generated_core((SEED, number), number % 4, blind=True)):
@@ -131,11 +154,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", type=int, default=523)
     parser.add_argument("--model", default=None, help="name or folder; the default model when not given")
+    parser.add_argument("--levels", action="store_true", help="also the whole core only, and full resolution only")
     parser.add_argument("--robust", type=int, default=0, help="cores to spoil")
     options = parser.parse_args()
     model = load_model(options.model) if options.model else load_model()
     engine = open_engine(model, "cpu")
     threshold = fit_threshold(min(100, max(12, options.cores // 4 * 4)))
+    if not model.stacked and options.levels:
+        count = max(24, min(120, options.cores // 4 * 4))
+        learned = [c for c in (judged_core(model, engine, number) for number in range(count)) if c is not None]
+        variants = {
+            name: one_level(model, learned, k) for name, k in (("full resolution only", 0), ("whole core only", -1))
+        }
+    else:
+        variants = {}
+    others: dict[str, list[np.ndarray]] = {name: [] for name in variants}
     truth, ours, theirs, near = [], [], [], 0
     for number in range(options.cores):
         tissue, scanner, rng = generated_core((SEED, number), number % 4, blind=True)
@@ -143,17 +176,22 @@ def main() -> None:
         assert tissue.score is not None
         truth.append(tissue.score)
         near += near_a_rule(tissue.percent)
-        ours.append(said(model, engine, slide_of(picture)))
+        slide = slide_of(picture)
+        ours.append(said(model, engine, slide))
+        for name, variant in variants.items():
+            others[name].append(said(variant, engine, slide))
         theirs.append(score_probabilities(3 * brown(picture), threshold))
         if number % 50 == 49:
             print(f"{number + 1} cores", flush=True)
-    results = {name: agreement(truth, np.array(p)) for name, p in ((model.name, ours), ("threshold on brown", theirs))}
+    kinds = {model.name: ours, **others, "threshold on brown": theirs}
+    results = {name: agreement(truth, np.array(p)) for name, p in kinds.items()}
     for name, result in results.items():
         print(f"\n{name}")
         for key, value in result.items():
             print(f"  {key:16} {value}")
     print(f"\n{near} of {options.cores} cores lie within 2 percent points of a 10 % rule")
     result = results[model.name] | {"model": model.name, "near_a_rule": near, "baseline": results["threshold on brown"]}
+    result["variants"] = {name: results[name] for name in variants}
     if options.robust:
         result["class_changes"] = robustness(model, engine, options.robust)
         for name, (any_, two) in result["class_changes"].items():

@@ -79,23 +79,27 @@ def score_cores(
     with ThreadPoolExecutor(1, thread_name_prefix="her2-read") as reader:
         white = white_point(slide.overview()[0])
 
-        def drawn(core: Core) -> tuple[PyramidSample | HER2Error, float]:
+        def drawn(core: Core) -> tuple[PyramidSample | HER2Error, str, float]:
             start = time.perf_counter()
             try:
-                return sample(slide, core, model.spec, white=white, seed=seed), time.perf_counter() - start
+                patches = sample(slide, core, model.spec, white=white, seed=seed)
+                flag = familiar_flag(patches.pixels[patches.level == 0], model.familiar)
+                return patches, flag, time.perf_counter() - start
             except HER2Error as error:
-                return error, time.perf_counter() - start
+                return error, "", time.perf_counter() - start
 
         # the first core is being read while the engine compiles
         coming = reader.submit(drawn, todo[0])
         engine = engine or engine_module.open_engine(model, device)
         try:
             for index, core in enumerate(todo):
-                patches, reading = coming.result()
+                patches, flag, reading = coming.result()
                 if index + 1 < len(todo):
                     coming = reader.submit(drawn, todo[index + 1])
                 start = time.perf_counter()
                 scored = _score(slide, core, patches, model, engine, seed)
+                if flag and scored.score:
+                    scored = replace(scored, flags=(flag,))
                 scored.seconds.update(read=reading, network=time.perf_counter() - start)
                 yield scored
         finally:
@@ -142,9 +146,7 @@ def _score(
         return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")
     shares, _ = engine.run(patches.pixels)
     scored = _of_stack(core, shares, model) if model.stacked else _of_places(slide, core, patches, shares, model, seed)
-    flag = familiar_flag(patches.pixels[patches.level == 0], model.familiar)
-    batch = str(model.recalibration.get("batch", ""))
-    return replace(scored, flags=(flag,) if flag else (), batch=batch) if scored.score else scored
+    return replace(scored, batch=str(model.recalibration.get("batch", ""))) if scored.score else scored
 
 
 def _of_places(
