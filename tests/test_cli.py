@@ -17,7 +17,7 @@ import tifffile
 from typer.testing import CliRunner, Result
 
 import napari_her2.cli.work
-from conftest import MockEngine
+from discs import MockEngine
 from napari_her2.cli import app
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.export import ENDINGS

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from conftest import MockEngine, discs_grid, discs_picture
+from discs import MockEngine, discs_grid, discs_picture
 from napari_her2.cli import app
 from napari_her2.export.csv import write_csv
 from napari_her2.models import ScoringModel

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import MockEngine
+from discs import MockEngine
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES
 from napari_her2.slide import Slide

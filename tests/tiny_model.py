@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from conftest import DISC_COLOURS
+from discs import DISC_COLOURS
 from napari_her2.cores import Core, CoreGrid
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.networks import PlaceNetwork

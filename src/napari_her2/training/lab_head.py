@@ -217,7 +217,7 @@ def _optimise(
     numbers = _Numbers(torch.zeros_like(weight), torch.zeros_like(bias), torch.zeros(len(_cut_numbers(calibration))))
     for tensor in numbers:
         tensor.requires_grad_()
-    optimiser = torch.optim.Adam(list(numbers), lr=params.rate)
+    moments = [(torch.zeros_like(tensor), torch.zeros_like(tensor)) for tensor in numbers]
     best, history, recent = _Numbers(*(t.detach().clone() for t in numbers)), list[LearningPoint](), list[float]()
 
     def loss(of: _Packed, chosen: torch.Tensor, versions: torch.Tensor) -> torch.Tensor:
@@ -234,12 +234,11 @@ def _optimise(
 
     look(0)
     for step, (chosen, versions) in enumerate(_batches(cores, params), 1):
-        optimiser.zero_grad(set_to_none=True)
         fit = loss(packed, chosen, versions)
         pulls = zip(numbers, (params.pull, params.pull, _CUT_PULL), strict=True)
         moved = torch.stack([pull * (tensor**2).sum() for tensor, pull in pulls]).sum()
-        (fit + moved / (2 * len(cores))).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        slopes = torch.autograd.grad(fit + moved / (2 * len(cores)), list(numbers))
+        _adam_step(list(numbers), slopes, moments, step, params.rate)
         recent.append(float(fit.detach()))
         if step % _LOOK == 0 or step == params.steps:
             look(step)
@@ -248,6 +247,24 @@ def _optimise(
             elif step - min(history, key=lambda point: point.held_out).step >= _LOOK * _PATIENCE:
                 break
     return best, history
+
+
+def _adam_step(
+    numbers: Sequence[torch.Tensor],
+    slopes: Sequence[torch.Tensor],
+    moments: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    step: int,
+    rate: float,
+) -> None:
+    """One step of Adam, in place (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1).
+
+    Not torch's: that brings in triton, whose LLVM crashes in one process with the software OpenGL of a viewer.
+    """
+    with torch.no_grad():
+        for tensor, slope, (mean, square) in zip(numbers, slopes, moments, strict=True):
+            mean.lerp_(slope, 0.1)
+            square.lerp_(slope**2, 0.001)
+            tensor -= rate * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
 
 
 def _batches(cores: Sequence[CoreFeatures], params: LabParams) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

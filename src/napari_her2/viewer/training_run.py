@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,28 +197,9 @@ class _CancelledError(Exception):
     """The user does not want it any more."""
 
 
-@contextmanager
-def _without_triton() -> Iterator[None]:
-    """Let torch believe that there is no triton, which the fit does not need.
-
-    torch's optimisers bring it in by way of torch._dynamo, and its LLVM beside that of Mesa's OpenGL, which draws the
-    canvas, ends the whole program (seen with torch 2.14.1 under software rendering).
-    """
-    absent = "triton" not in sys.modules
-    if absent:
-        sys.modules["triton"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if absent:
-            sys.modules.pop("triton", None)
-
-
 def _work(run: TrainingRun) -> Generator[Trained | Exception, None, None]:
     try:
-        with _without_triton():
-            trained = _train(run)
-        yield trained
+        yield _train(run)
     except _CancelledError:
         return
     except Exception as error:
