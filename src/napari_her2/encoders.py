@@ -46,6 +46,11 @@ class EncoderSource:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of `networks.build_network` for a network with this encoder."""
+        return {"encoder": self.name, **({"encoder_args": self.args} if self.args else {})}
+
 
 def encoder_source(what: str | Path, weights: str | Path | None = None) -> EncoderSource:
     """Read what encoder a name or a folder stands for.

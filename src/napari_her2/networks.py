@@ -214,6 +214,14 @@ class StackedNetwork(nn.Module):
         pixels : uint8 or float tensor, shape (n * patches, y, x, 3)
             The patches of n cores, core after core.
         """
-        maps = torch.relu(self.net.features(self.inputs(pixels)))
-        features = maps.mean((2, 3))
+        features = self._features(pixels)
         return torch.softmax(self.net.classifier(features), dim=1), features
+
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the probabilities of `forward` are made of, shape (n, 4)."""
+        out: torch.Tensor = self.net.classifier(self._features(pixels))
+        return out
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = torch.relu(self.net.features(self.inputs(pixels)))
+        return maps.mean((2, 3))

@@ -1,7 +1,7 @@
 """Train the default model: ``python -m napari_her2.training RUN -o MODEL_FOLDER``; killed and called again, it goes on.
 
 Tiles are drawn into RUN, the network is fitted to generated ones (with --real-steps then also to real ones), calibrated
-on generated cores, and measured on blind ones. Real cores are judged where NAPARI_HER2_REAL_DATA names their folder.
+on generated cores, and measured on blind ones. With ``--design stacked`` it is the published design on whole cores. Real cores are judged where NAPARI_HER2_REAL_DATA names their folder.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from napari_her2.encoders import EncoderSource, encoder_source
 from napari_her2.familiar import fit_familiar
 from napari_her2.models import Calibration, ScoringModel, load_model
-from napari_her2.networks import PlaceNetwork
+from napari_her2.networks import PlaceNetwork, StackedNetwork
 from napari_her2.pyramid import PyramidSpec
 from napari_her2.stain_range import fit_range
 from napari_her2.training.bank import TileBank, read_tile
@@ -26,8 +28,16 @@ from napari_her2.training.calibrate import JudgedCore, calibrate, expected_value
 from napari_her2.training.evaluate import agreement, generated_slides, judged, real_cores, restained_looks, seen
 from napari_her2.training.fit import FitParams, fit
 from napari_her2.training.save import save_model
+from napari_her2.training.stacked import (
+    StackBank,
+    calibrate_stacked,
+    fit_stacked,
+    stack_probabilities,
+    stacked_looks,
+)
 from napari_her2.training.tissue import CLASSES
 
+INTENDED = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
 #: Real cores whose label is evidently not what they show: no brown at all, and an emptied punch.
 NOT_LABELLED = ("2_aeb277c9", "3_99b35026")
 
@@ -35,9 +45,14 @@ NOT_LABELLED = ("2_aeb277c9", "3_99b35026")
 def main() -> None:
     """Run all the steps that are not done yet."""
     options = _options()
+    if options.design == "stacked":
+        train_stacked(options)
+        return
     real = Path(os.environ["NAPARI_HER2_REAL_DATA"]) / "her2_cores" if "NAPARI_HER2_REAL_DATA" in os.environ else None
-    network, history = train(options.run, real, options)
-    model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec())
+    source = encoder_source(options.encoder, options.encoder_weights)
+    print(f"encoder {source.name}: {source.licence or 'starts as the package has it'}", flush=True)
+    network, history = train(options.run, real, options, source)
+    model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec(), network=source.network)
     model = save_model(model, network, options.output)
     cache = options.run / f"judged-{model.weights_sha256[:12]}"
     learned = judged(model, generated_slides(options.cores, 1), cache)
@@ -47,6 +62,8 @@ def main() -> None:
     )
     calibration = calibrate(learned)
     card = model_card(options, history, calibration, apart, tried)
+    if source.licence:
+        card["encoder"] = {"name": source.name, "licence of its weights": source.licence}
     model = replace(model, calibration=calibration, card=card)
     save_model(with_limits(model, [c.name for c in learned], cache, real, options.seed), network, options.output)
     load_model(options.output).verify()
@@ -83,14 +100,48 @@ def with_limits(
     )
 
 
-def train(run: Path, real: Path | None, options: argparse.Namespace) -> tuple[PlaceNetwork, list[float]]:
+def train_stacked(options: argparse.Namespace) -> None:
+    """The published design on generated cores: fitted, calibrated, measured, saved."""
+    model = ScoringModel(options.output.name, "1", PyramidSpec(), network={"design": "stacked"})
+    bank = StackBank(options.run / "stacks", model, seed=1)
+    blind = StackBank(options.run / "blind-stacks", model, seed=523, blind=True)
+    learned, kept, apart = options.tiles, options.cores, options.cores // 2
+    bank.fill(learned + kept)
+    blind.fill(apart)
+    torch.manual_seed(options.seed)
+    network = StackedNetwork(patches=sum(level.count for level in model.spec.levels))
+    checkpoint = options.run / "stacked.pt"
+    history = fit_stacked(network, bank, learned, options.steps, checkpoint, seed=options.seed, report=_tell_loss)
+    network.cpu()
+    rest = range(learned, learned + kept)
+    calibration = calibrate_stacked(network, bank, rest)
+    card = {
+        "intended use": INTENDED,
+        "learned from": {"cores": f"{learned} generated cores, {options.steps} steps", "last loss": history[-1]},
+        "calibrated on": f"{kept} further generated cores",
+        "measured on generated cores kept apart": agreement(
+            np.arange(apart) % 4, stack_probabilities(network, blind, range(apart))
+        ),
+        "method": "Selcuk et al. 2024, doi 10.34133/bmef.0048: 51 patches stacked into DenseNet-201, here without "
+        "ImageNet weights and on generated cores only.",
+    }
+    familiar = fit_familiar(stacked_looks(bank, range(learned + kept)))
+    save_model(replace(model, calibration=calibration, card=card, familiar=familiar), network, options.output)
+    load_model(options.output).verify()
+    print(json.dumps(card, indent=1, ensure_ascii=False))
+
+
+def train(
+    run: Path, real: Path | None, options: argparse.Namespace, source: EncoderSource
+) -> tuple[PlaceNetwork, list[float]]:
     """Fit to generated tissue, then, with real cores at hand, go on with both; the loss history of the last fit."""
     generated = TileBank(run / "generated", None, seed=options.seed)
     generated.fill(options.tiles)
     tiles = generated.paths()[: options.tiles]
     torch.manual_seed(options.seed)
-    network = PlaceNetwork()
-    network.start_from_imagenet()
+    network = PlaceNetwork.from_source(source)
+    if source.name == "efficientnet_lite0" and source.weights is None:
+        network.start_from_imagenet()
     params = FitParams(steps=options.steps, seed=options.seed)
     history = fit(network, tiles, [], params, run / "generated.pt", report=_tell)
     if options.further_steps:
@@ -116,6 +167,10 @@ def _strongest(tile: Path) -> int:
     return int(classes[classes < len(CLASSES)].max(initial=0))
 
 
+def _tell_loss(step: int, loss: float) -> None:
+    print(f"step {step}: loss {loss:.4f}", flush=True)
+
+
 def _tell(step: int, loss: float, seconds: float) -> None:
     print(f"step {step}: loss {loss:.4f}, {seconds:.0f} s", flush=True)
 
@@ -136,7 +191,7 @@ def model_card(
         tiles += f"; then {options.real_steps} steps, four tiles in ten from {options.real_tiles} of real tissue with "
         tiles += "changed stain"
     return {
-        "intended use": "Research use only. Not a medical device; not for diagnosis or treatment decisions.",
+        "intended use": INTENDED,
         "learned from": {"tiles": tiles, "last loss (nats a place)": round(history[-1], 4)},
         "calibrated on": f"{options.cores} generated cores",
         "indeterminate": "the least sure 15 % of those",
@@ -162,7 +217,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m napari_her2.training", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run: tiles and checkpoint")
     parser.add_argument("-o", "--output", type=Path, required=True, help="model folder; its name is the model's")
-    parser.add_argument("--tiles", type=int, default=3000, help="generated tiles")
+    parser.add_argument("--design", choices=("places", "stacked"), default="places", help="stacked: as published")
+    parser.add_argument("--encoder", default="efficientnet_lite0", help="name in timm, or a folder with config.json")
+    parser.add_argument("--encoder-weights", type=Path, help="safetensors file for an encoder by name")
+    parser.add_argument("--tiles", type=int, default=3000, help="generated tiles, or cores of the stacked design")
     parser.add_argument("--steps", type=int, default=FitParams.steps, help="steps on generated tiles alone")
     parser.add_argument(
         "--further-steps", type=int, default=4000, help="and then, from half the rate, on more weak tiles"

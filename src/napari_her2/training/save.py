@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from napari_her2.files import writing
 from napari_her2.models import ScoringModel, model_header, tensors_sha256
-from napari_her2.networks import PlaceNetwork
 
 __all__ = ["save_model", "strip_traces"]
 
 
-def save_model(model: ScoringModel, network: PlaceNetwork, folder: Path) -> ScoringModel:
+def save_model(model: ScoringModel, network: nn.Module, folder: Path) -> ScoringModel:
     """Write ``model.safetensors`` and ``model.onnx`` into a folder, replacing what is there.
 
     Returns
@@ -28,7 +28,7 @@ def save_model(model: ScoringModel, network: PlaceNetwork, folder: Path) -> Scor
     folder.mkdir(parents=True, exist_ok=True)
     network = network.eval().cpu()
     with writing(folder / "model.onnx", overwrite=True) as temporary:
-        _export(network, model.spec.patch, temporary)
+        _export(network, model, temporary)
         onnx_sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     # the checksum of the tensors stands in the header, which does not count in it: write twice
@@ -40,9 +40,11 @@ def save_model(model: ScoringModel, network: PlaceNetwork, folder: Path) -> Scor
     return model
 
 
-def _export(network: PlaceNetwork, patch: int, path: Path) -> None:
-    example = torch.zeros((2, patch, patch, 3), dtype=torch.uint8)
-    batch = torch.export.Dim("n", min=1, max=1024)
+def _export(network: nn.Module, model: ScoringModel, path: Path) -> None:
+    patch, whole = model.spec.patch, sum(level.count for level in model.spec.levels)
+    # a stacked network takes the patches of one core, no more and no less
+    example = torch.zeros((whole if model.stacked else 2, patch, patch, 3), dtype=torch.uint8)
+    shapes = None if model.stacked else {"pixels": {0: torch.export.Dim("n", min=1, max=1024)}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         torch.onnx.export(
@@ -51,7 +53,7 @@ def _export(network: PlaceNetwork, patch: int, path: Path) -> None:
             path,
             input_names=["pixels"],
             output_names=["shares", "features"],
-            dynamic_shapes={"pixels": {0: batch}},
+            dynamic_shapes=shapes,
             dynamo=True,
             external_data=False,
             verbose=False,
