@@ -10,6 +10,7 @@ from napari_her2.measure import Measurement, MeasureParams, measure_core, measur
 from napari_her2.membrane import GASTRIC_RESECTION, Thresholds
 from napari_her2.membrane.calibrate import calibrate
 from napari_her2.membrane.flags import FlagParams
+from napari_her2.regions import Region
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS, Stains
@@ -157,6 +158,41 @@ def test_the_tumour_that_a_network_saw_decides_which_cells_count():
     assert measure_core(slide, core, STAINS, PARAMS, places=Places(*(np.empty(0),) * 6)).percent == automatic.percent
     (again,) = measure_cores(slide, [core], STAINS, PARAMS, places={"A-1": seen})
     assert again.percent == found.percent
+
+
+def test_regions_that_the_user_drew_stand_above_everything():
+    picture = cells(0.8, stained=0.5)
+    n = 2 * len(picture)
+    slide = Slide.from_arrays(np.repeat(np.repeat(picture, 2, 0), 2, 1), mpp=0.25)
+    core = Core("A-1", 0, 0, n / 2, n / 2, n)
+    side = 2 * (40 + 5 * PITCH)  # what is left of it is stained
+    automatic = measure_core(slide, core, STAINS, PARAMS)
+    left = Region("count here", ((0, 0), (0, side), (n, side), (n, 0)))
+    everywhere = Places(*(np.array([v]) for v in (n / 2, n / 2, float(n), 0.0, 0.9, 1.0)))
+    found = measure_core(slide, core, STAINS, PARAMS, places=everywhere, regions=[left])
+    assert found.percent[3] > 90
+    assert (found.x < side + 8).all()
+    assert found.regions == found.summed_up().regions == (left,)
+    out = replace(left, kind="leave out")
+    without = measure_core(slide, core, STAINS, PARAMS, regions=[out])
+    assert without.percent[3] < 20
+    assert (without.x > side - 8).all()
+    assert len(without.x) + len(found.x) == pytest.approx(len(automatic.x), rel=0.1)
+    # in both, nothing is left; and a region elsewhere is none of this core's
+    assert measure_core(slide, core, STAINS, PARAMS, regions=[left, out]).count == 0
+    away = replace(out, outline=tuple((y + 3 * n, x) for y, x in out.outline))
+    (same,) = measure_cores(slide, [core], STAINS, PARAMS, regions=[away])
+    assert (same.percent, same.regions) == (automatic.percent, ())
+
+
+def test_what_is_left_out_is_not_flagged():
+    picture = cells(0.0)
+    picture[50:140, 50:140] = (40, 160, 90)  # green ink
+    pen = np.zeros((10, 10), bool)
+    pen[1:5, 1:5] = True
+    said = "Pen or foreign colour"
+    assert any(f.startswith(said) for f in measured(picture).flags)
+    assert not any(f.startswith(said) for f in measure_pixels(picture, STAINS, PARAMS, without=pen).flags)
 
 
 def test_threads_change_nothing():

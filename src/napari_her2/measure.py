@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -23,6 +23,7 @@ from napari_her2.membrane.polar import FloatArray
 from napari_her2.membrane.rings import Rings, measure_rings, true_brown
 from napari_her2.membrane.rules import low_remark
 from napari_her2.membrane.tumour import tumour_of_places
+from napari_her2.regions import Region, region_masks, regions_on
 from napari_her2.scores import Places
 from napari_her2.slide import RGB, Slide
 from napari_her2.square import MASK_STEP, in_disc, read_square
@@ -39,11 +40,12 @@ def measure_cores(
     params: MeasureParams | None = None,
     *,
     places: Mapping[str, Places] | None = None,
+    regions: Sequence[Region] = (),
 ) -> Iterator[Measurement]:
     """Measure cores and yield each as soon as it is ready; missing and excluded ones are passed over.
 
     A core that cannot be read is yielded not scorable, with the reason, and the run goes on. `places` are those of
-    `CoreScore` by core name, see `measure_core`.
+    `CoreScore` by core name; `regions` may be all those of the slide: see `measure_core`.
 
     Raises
     ------
@@ -54,7 +56,8 @@ def measure_cores(
     for core in cores:
         if core.state is CoreState.TISSUE:
             try:
-                yield measure_core(slide, core, stains, params, places=(places or {}).get(core.name))
+                at = (places or {}).get(core.name)
+                yield measure_core(slide, core, stains, params, places=at, regions=regions)
             except SlideError as error:
                 yield Measurement(sentence=f"Not scorable: {error}", core=core, failed=True)
 
@@ -66,6 +69,7 @@ def measure_core(
     params: MeasureParams | None = None,
     *,
     places: Places | None = None,
+    regions: Sequence[Region] = (),
 ) -> Measurement:
     """Measure one core of a slide.
 
@@ -80,6 +84,8 @@ def measure_core(
     places : Places, optional
         What a network said of the core (`CoreScore.places`): its tumour decides which cells count. Without it, or
         with an empty one, size and shape of the nuclei and their neighbourhood do.
+    regions : sequence of Region
+        Drawn by the user; those that lie on the core stand above `places` and shape, see `Region`.
 
     Returns
     -------
@@ -96,11 +102,15 @@ def measure_core(
     y0, x0, _, _ = core.box
     block = _read_block(slide, core)
     pixel = 1 / slide.require_mpp()
-    tumour = tumour_of_places(places, core.box, MASK_STEP * MPP * pixel) if places else None
-    found = measure_pixels(block, stains, params, tumour=tumour, disc=True)
+    drawn = regions_on(core, regions)
+    tumour, without = region_masks(drawn, core.box, (-(-block.shape[0] // MASK_STEP), -(-block.shape[1] // MASK_STEP)))
+    if tumour is None and places:
+        tumour = tumour_of_places(places, core.box, MASK_STEP * MPP * pixel)
+    found = measure_pixels(block, stains, params, tumour=tumour, without=without, disc=True)
     return replace(
         found,
         core=core,
+        regions=drawn,
         origin=(float(y0), float(x0)),
         pixel=pixel,
         y=y0 + found.y * MPP * pixel,
@@ -129,6 +139,7 @@ def measure_pixels(
     params: MeasureParams | None = None,
     *,
     tumour: npt.NDArray[np.bool_] | None = None,
+    without: npt.NDArray[np.bool_] | None = None,
     disc: bool = False,
 ) -> Measurement:
     """Measure a picture at 0.5 µm per pixel.
@@ -141,6 +152,8 @@ def measure_pixels(
     tumour : ndarray of bool, optional
         Where tumour is, painted or known from elsewhere: every nucleus in it counts, and none outside. Shape
         (rows, columns), or any coarser one over the same picture.
+    without : ndarray of bool, optional
+        What is left out: no nucleus in it counts, and no fold or pen in it is flagged. Of any shape, like `tumour`.
     disc : bool
         The picture is the square round a core: what lies outside its disc does not count.
 
@@ -157,6 +170,8 @@ def measure_pixels(
     if fraction < params.min_tissue:
         reason = f"Not scorable: {100 * fraction:.1f} % of the core is tissue ({100 * params.min_tissue:g} % needed)."
         return Measurement(sentence=reason, tissue_fraction=fraction, shape=pixels.shape[:2])
+    if without is not None:
+        within &= ~_resized(without, within.shape)
     with ThreadPoolExecutor(params.threads) as pool:
         h, d = _unmix_in_strips(pixels, stains, pool, params.threads)
         h2, d2 = halved(h), halved(d)
@@ -165,7 +180,7 @@ def measure_pixels(
         nuclei = nuclei[is_nucleus(nuclei, params.epithelium) & _at(tissue & within, nuclei, MPP * MASK_STEP)]
         chosen = _counted(nuclei, h2, d2, tumour, len(pixels), params)
         rings = measure_rings(nuclei, chosen, true_brown(h, d), MPP, params.rings, pool)
-    flags = _flags(pixels, stains, nuclei, chosen, h2, d2, tissue & within, scale, params)
+    flags = _flags(pixels, stains, nuclei, chosen, h2, d2, tissue & within, without, scale, params)
     found = _judge(nuclei, chosen, rings, d2, tissue & within, flags, params)
     return replace(
         found, tissue_fraction=fraction, shape=pixels.shape[:2], seconds=time.perf_counter() - start, pixel=1 / MPP
@@ -184,6 +199,12 @@ def _unmix_in_strips(
 
     list(pool.map(strip, range(len(ends) - 1)))
     return h, d
+
+
+def _resized(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """A mask over the same picture in other pixels."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip(shape, mask.shape, strict=True))
+    return mask[np.ix_(rows, columns)]
 
 
 def _at(mask: npt.NDArray[np.bool_], nuclei: Nuclei, step: float) -> npt.NDArray[np.bool_]:
@@ -215,11 +236,14 @@ def _flags(
     h2: FloatArray,
     d2: FloatArray,
     tissue: npt.NDArray[np.bool_],
+    without: npt.NDArray[np.bool_] | None,
     scale: float,
     params: MeasureParams,
 ) -> list[str]:
     """Flags that do not depend on the count; pictures are looked at with 2 µm per pixel."""
-    small = np.asarray(Image.fromarray(pixels).reduce(4))
+    small = np.array(Image.fromarray(pixels).reduce(4))
+    if without is not None:
+        small[_resized(without, small.shape[:2])] = np.rint(stains.white)
     od = optical_density(small, stains.white)
     rows, columns = od.shape[:2]
     covered = np.repeat(np.repeat(tissue, 2, 0), 2, 1)[:rows, :columns]

@@ -18,6 +18,7 @@ from napari_her2.membrane.nuclei import Nuclei
 from napari_her2.membrane.polar import ANGLES
 from napari_her2.membrane.rings import RingParams, Rings
 from napari_her2.membrane.rules import BREAST, RuleSet
+from napari_her2.regions import Region
 
 __all__ = ["MPP", "MeasureParams", "Measurement"]
 
@@ -103,6 +104,8 @@ class Measurement:
     failed : bool
         The core could not be read; one with too little tissue or too few cells has not failed.
     core : Core or None
+    regions : tuple of Region
+        Those drawn on the core when it was measured, which decided what was counted.
     origin, pixel : (float, float), float
         Top left corner of what was measured in level-0 pixels, and level-0 pixels per µm.
     shape : (int, int)
@@ -130,6 +133,7 @@ class Measurement:
     remark: str = ""
     failed: bool = False
     core: Core | None = None
+    regions: tuple[Region, ...] = ()
     origin: tuple[float, float] = (0.0, 0.0)
     pixel: float = 1 / MPP
     shape: tuple[int, int] = (0, 0)
