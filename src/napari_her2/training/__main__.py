@@ -1,7 +1,8 @@
 """Train the default model: ``python -m napari_her2.training RUN -o MODEL_FOLDER``; killed and called again, it goes on.
 
 Tiles are drawn into RUN, the network is fitted to generated ones (with --real-steps then also to real ones), calibrated
-on generated cores, and measured on blind ones. With ``--design stacked`` it is the published design on whole cores. Real cores are judged where NAPARI_HER2_REAL_DATA names their folder.
+on generated cores, and measured on blind ones. With --design stacked it is the published design, on whole cores. Real
+cores are judged where NAPARI_HER2_REAL_DATA names their folder.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def main() -> None:
         return
     real = Path(os.environ["NAPARI_HER2_REAL_DATA"]) / "her2_cores" if "NAPARI_HER2_REAL_DATA" in os.environ else None
     source = encoder_source(options.encoder, options.encoder_weights)
-    print(f"encoder {source.name}: {source.licence or 'starts as the package has it'}", flush=True)
+    print(f"encoder {source.name}; licence of its weights: {source.licence or 'none given, they start anew'}", flush=True)
     network, history = train(options.run, real, options, source)
     model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec(), network=source.network)
     model = save_model(model, network, options.output)
