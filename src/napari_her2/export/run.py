@@ -16,11 +16,12 @@ from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.heatmap import Heatmap
 from napari_her2.membrane.measurement import Measurement
 from napari_her2.models import ScoringModel
+from napari_her2.regions import Region
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
 from napari_her2.table import opinions_differ
 
-__all__ = ["Run", "counts", "model_record", "opinion_counts", "record", "versions", "write_record"]
+__all__ = ["Run", "counts", "model_record", "opinion_counts", "record", "region_records", "versions", "write_record"]
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "tifffile", "zarr", "imagecodecs", "openvino", "torch", "napari")
 
@@ -44,6 +45,8 @@ class Run:
         Holds file names, never folders.
     measured : mapping of str to Measurement
         By core name; empty when nothing was measured. Their cells are not needed (`Measurement.summed_up`).
+    regions : tuple of Region
+        Drawn on the slide, whether or not a core was measured with them.
     """
 
     slide: Slide
@@ -53,6 +56,7 @@ class Run:
     heatmap: Heatmap | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Measurement] = field(default_factory=dict)
+    regions: tuple[Region, ...] = ()
 
 
 def counts(run: Run) -> dict[str, int]:
@@ -101,8 +105,21 @@ def record(run: Run) -> dict[str, Any]:
         "heatmap_stride_pixels": None if run.heatmap is None else run.heatmap.stride,
         "counts": counts(run),
         **({"measured_counts": opinion_counts(run)} if run.measured else {}),
+        **({"regions": regions} if (regions := region_records(run)) else {}),
         **run.provenance,
     }
+
+
+def region_records(run: Run) -> list[dict[str, Any]]:
+    """Each region that is drawn, or that was when a core was measured: kind, vertices, and the cores measured with it.
+
+    A region that was drawn or changed since has no core; one that is no longer drawn has `drawn` false.
+    """
+    users: dict[Region, list[str]] = {region: [] for region in run.regions}
+    for name, one in run.measured.items():
+        for region in one.regions:
+            users.setdefault(region, []).append(name)
+    return [r.to_dict() | {"measured": names, "drawn": r in run.regions} for r, names in users.items()]
 
 
 def model_record(model: ScoringModel) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
@@ -21,6 +22,11 @@ __all__ = ["MEASURE_COLUMNS", "agree", "by_network", "clear_measured", "measured
 
 #: What measuring writes into the features; scores and the reader's own are not touched by it.
 MEASURE_COLUMNS = tuple(Measurement().columns)
+#: A flag of a measurement, up to its full stop (figures hold points, too).
+_OF_MEASURING = re.compile(
+    r"\b(?:Out of focus|Fold|Pen or foreign colour|Air bubble|Background brown|Edge artefact|Little epithelium|"
+    r"Nuclear haematoxylin)\b.*?\.(?=\s|$)"
+)
 
 
 def set_measured(
@@ -49,7 +55,7 @@ def set_measured(
         before, _ = _at(kept, core)
         for column, value in one.columns.items():
             table.loc[row, column] = value
-        table.loc[row, "flags"] = _flags(table.loc[row, "flags"], before.flags if before else (), one.flags)
+        table.loc[row, "flags"] = _flags(table.loc[row, "flags"], before.flags if before else (), one.flags, clean=True)
         kept = [k for k in kept if k[0] is not before] + [(replace(one.summed_up(), core=core), core.name in network)]
     layer.metadata.setdefault(KEY, {})["measured"] = kept
     table["opinions_differ"] = _differ(table)
@@ -65,7 +71,7 @@ def clear_measured(layer: Shapes, names: Iterable[str] | None = None) -> None:
         table.loc[rows, column] = "" if column in TEXT_COLUMNS else math.nan
     for row in rows:
         before = off.get(str(table.loc[row, "core"]))
-        table.loc[row, "flags"] = _flags(table.loc[row, "flags"], before.flags if before else (), ())
+        table.loc[row, "flags"] = _flags(table.loc[row, "flags"], before.flags if before else (), (), clean=True)
     table["opinions_differ"] = _differ(table)
     write_features(layer, table)
 
@@ -139,11 +145,16 @@ def _at(kept: list[tuple[Measurement, bool]], core: Core) -> tuple[Measurement |
     return None, False
 
 
-def _flags(text: object, old: tuple[str, ...], new: tuple[str, ...]) -> str:
-    """A text of flags without some sentences and with others; those of the score stay."""
+def _flags(text: object, old: tuple[str, ...], new: tuple[str, ...], *, clean: bool = False) -> str:
+    """A text of flags without some sentences and with others; those of the score stay.
+
+    `clean`: whatever a measurement has ever said goes, too; of cores from a file nobody knows what that was.
+    """
     text = str(text or "")
     for sentence in old:
         text = text.replace(sentence, "")
+    if clean:
+        text = _OF_MEASURING.sub("", text)
     parts = [" ".join(text.split()), *(sentence for sentence in new if sentence not in text)]
     return " ".join(part for part in parts if part)
 

@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from napari_her2.cores import Core
 from napari_her2.errors import HER2Error
 from napari_her2.measure import Measurement, MeasureParams, measure_cores
+from napari_her2.regions import Region
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains
@@ -37,12 +38,14 @@ class MeasureRun:
     Cores that are done are gathered and written a few times a second; after `cancel` the core that is being measured
     is still finished, and everything finished is kept.
 
-    `places`: where the network saw tumour, by core name. `keep` is given each measurement with its cells, and whether
-    the network told which count.
+    `places`: where the network saw tumour, by core name. `regions`: all that were drawn on the slide. `keep` is given
+    each measurement with its cells, and whether the network told which count.
 
     Signals: `progressed()` after each core, `ended(message)` once, "" when all went well.
     """
 
+    #: What happens to cores, and what that is called.
+    doing, work = "measured", "Measuring"
     progressed = Signal()
     ended = Signal(str)
 
@@ -56,11 +59,12 @@ class MeasureRun:
         stains: Stains,
         params: MeasureParams,
         places: Mapping[str, Places],
+        regions: tuple[Region, ...],
         keep: Callable[[Measurement, bool], None],
     ) -> None:
         self.layers, self.image, self.cores_layer, self.slide = layers, image, cores_layer, slide
         self.cores, self.stains, self.params = list(cores), stains, params
-        self.places, self._keep = places, keep
+        self.places, self.regions, self._keep = places, regions, keep
         self.done, self.failed, self.stale, self.running = 0, 0, 0, False
         self._pending: list[Measurement] = []
         self._message, self._stop = "", threading.Event()
@@ -74,7 +78,8 @@ class MeasureRun:
         """Begin; returns at once."""
         self.running, self._begun = True, time.monotonic()
         _RUNNING.add(self)
-        worker = create_worker(_work, self.slide, self.cores, self.stains, self.params, self.places, self._stop)
+        how = (self.stains, self.params, self.places, self.regions)
+        worker = create_worker(_work, self.slide, self.cores, *how, self._stop)
         worker.yielded.connect(self._receive)
         worker.finished.connect(self._finish)
         worker.start()
@@ -82,8 +87,7 @@ class MeasureRun:
     def cancel(self, why: str = "") -> None:
         """Stop after the core that is being measured; `why` is told at the end."""
         self._stop.set()
-        # the session says the same for any run
-        self._message = self._message or why.replace("Scoring", "Measuring", 1)
+        self._message = self._message or why
 
     @property
     def cancelled(self) -> bool:
@@ -145,10 +149,11 @@ def _work(
     stains: Stains,
     params: MeasureParams,
     places: Mapping[str, Places],
+    regions: tuple[Region, ...],
     stop: threading.Event,
 ) -> Generator[Measurement | Exception, None, None]:
     try:
-        for measured in measure_cores(slide, cores, stains, params, places=places):
+        for measured in measure_cores(slide, cores, stains, params, places=places, regions=regions):
             yield measured
             if stop.is_set():
                 return

@@ -19,6 +19,7 @@ from napari_her2.viewer.background import Background
 from napari_her2.viewer.cells_layer import core_of_cells, hide_cells, show_cells
 from napari_her2.viewer.cells_view import core_in_view, look_into
 from napari_her2.viewer.cores_measured import agree, by_network, clear_measured, measured_of_layer, set_measured
+from napari_her2.viewer.drawn_regions import DrawnRegions
 from napari_her2.viewer.measure_worker import MeasureRun
 from napari_her2.viewer.score_worker import sentence
 from napari_her2.viewer.selection import selected_names
@@ -35,12 +36,14 @@ _KEPT = 8
 class Measuring:
     """What was measured on the cores that a session looks at, and what can be done about it.
 
-    All that lasts stands in the features of the cores. Where the network saw tumour, cells are counted there; on cores
-    that were not scored, size and shape decide. It speaks through the session's signals.
+    All that lasts stands in the features of the cores. Cells are counted in the regions that the user drew; on cores
+    without any where the network saw tumour; on cores that were not scored either, size and shape decide. It speaks
+    through the session's signals.
     """
 
     def __init__(self, session: Session, slide_stains: SlideStains) -> None:
         self.session, self.slide_stains = session, slide_stains
+        self.regions = DrawnRegions(session)
         self.rules = next(iter(RULES))
         self._cells = Background()
         self._full: OrderedDict[tuple[Any, ...], Measurement] = OrderedDict()
@@ -61,8 +64,7 @@ class Measuring:
         if self.slide_stains.stains is None:
             return self.slide_stains.why_not or "The stains of this slide are being looked for."
         if session.run is not None and session.run.running:
-            doing = "measured" if isinstance(session.run, MeasureRun) else "scored"
-            return f"{session.run.slide.name} is being {doing}."
+            return f"{session.run.slide.name} is being {session.run.doing}."
         return f"{session.busy}." if session.busy else ""
 
     def measured(self) -> dict[str, Measurement]:
@@ -80,9 +82,17 @@ class Measuring:
         if layer is None:
             return []
         done = set() if self.outdated else set(self.measured())
-        # measured by shape, and the network knows better now
-        done -= set(self.places()) - by_network(layer, self.session.grid())
-        return [core.name for core in self.session.grid().scorable if core.name not in done]
+        cores = self.session.grid().scorable
+        # measured by shape, and the network knows better now; what the user drew needs no network
+        drawn = {c.name for c in cores if any(r.kind == "count here" for r in self.regions.on(c))}
+        done -= set(self.places()) - by_network(layer, self.session.grid()) - drawn
+        done -= self.redrawn()
+        return [core.name for core in cores if core.name not in done]
+
+    def redrawn(self) -> set[str]:
+        """Names of the measured cores whose regions are others now."""
+        found = self.measured().items()
+        return {name for name, one in found if one.core is not None and one.regions != self.regions.on(one.core)}
 
     def places(self) -> dict[str, Places]:
         """Where the network saw tumour, by core name; cores that were not scored, or are from a file, have none."""
@@ -111,7 +121,8 @@ class Measuring:
         key = self._key()
         run = MeasureRun(
             *(session.viewer.layers, session.image, session.cores_layer, session.slide, cores, stains),
-            *(self._params(), self.places(), lambda measured, known: self._keep(key, known, measured)),
+            *(self._params(), self.places(), self.regions.regions()),
+            lambda measured, known: self._keep(key, known, measured),
         )
         session.run = run
         run.progressed.connect(self._tell)
@@ -195,11 +206,11 @@ class Measuring:
         if session.slide is None or session.image is None or stains is None:
             return
         image, slide, layer, params = session.image, session.slide, session.cores_layer, self._params()
-        key, places = self._key(), self.places().get(core.name)
-        known = self._full.get((key, places is not None, _where(core)))
+        key, places, drawn = self._key(), self.places().get(core.name), self.regions.on(core)
+        known = self._full.get((key, places is not None, drawn, _where(core)))
 
         def work() -> tuple[Measurement, npt.NDArray[np.int32]]:
-            measured = known or measure_core(slide, core, stains, params, places=places)
+            measured = known or measure_core(slide, core, stains, params, places=places, regions=drawn)
             return measured, measured.label_image(by_class=False)
 
         def receive(found: tuple[Measurement, npt.NDArray[np.int32]] | Exception) -> None:
@@ -229,12 +240,12 @@ class Measuring:
         """The measurement of a core with its cells, while it is kept."""
         core = next((core for core in self.session.grid() if core.name == name), None)
         known = name in self.places()
-        return None if core is None else self._full.get((self._key(), known, _where(core)))
+        return None if core is None else self._full.get((self._key(), known, self.regions.on(core), _where(core)))
 
     def _may_note(self, name: str) -> bool:
         """Whether a measurement that was made to show cells goes into the table: yes, if it stands in one way there."""
         layer = self.session.cores_layer
-        if layer is None or name in self.measured() or self.outdated:
+        if layer is None or self.outdated or (name in self.measured() and name not in self.redrawn()):
             return False
         return self._one_way({name})
 
@@ -245,7 +256,7 @@ class Measuring:
 
     def _keep(self, key: str, known: bool, measured: Measurement) -> None:
         if measured.core is not None:
-            self._full[key, known, _where(measured.core)] = measured
+            self._full[key, known, measured.regions, _where(measured.core)] = measured
             while len(self._full) > _KEPT:
                 self._full.popitem(last=False)
 
@@ -258,11 +269,11 @@ class Measuring:
             agree(layer, self.measured())
 
     def _say(self, message: str, is_error: bool) -> None:
-        if self.session._open:
+        if self.session.is_open:
             self.session.said.emit(message, is_error)
 
     def _tell(self) -> None:
-        if self.session._open:
+        if self.session.is_open:
             self.session.changed.emit()
 
 

@@ -42,6 +42,8 @@ class ScoreRun:
     Signals: `progressed()` after each core, `ended(message)` once, "" when all went well.
     """
 
+    #: What happens to cores, and what that is called.
+    doing, work = "scored", "Scoring"
     progressed = Signal()
     ended = Signal(str)
 

@@ -31,7 +31,9 @@ from napari_her2.viewer.cores_watch import CoresWatch
 from napari_her2.viewer.edit_layer import Scored, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.keep_readings import readings_onto
+from napari_her2.viewer.measure_worker import MeasureRun
 from napari_her2.viewer.recut import model_of_layer
+from napari_her2.viewer.regions_layer import find_regions_layer, regions_of_layer
 from napari_her2.viewer.score_worker import ScoreRun, sentence
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
 
@@ -59,7 +61,7 @@ class Session:
         self.model: ScoringModel | None = None
         self.device = "auto"
         self.params = DearrayParams()
-        self.run: ScoreRun | None = None
+        self.run: ScoreRun | MeasureRun | None = None
         self._open = False
         self._background = Background()
         self._watch = CoresWatch(viewer.layers)
@@ -199,7 +201,9 @@ class Session:
             if measured:
                 provenance["measurement"] = known.get("measured_with") or {}
             grid, model = reading_order(self.grid()), known.get("model")
-            run = Run(self.slide, grid, self.scores(), model, heatmap, provenance, measured)
+            drawn = find_regions_layer(self.viewer.layers, self.image)
+            regions = () if drawn is None else regions_of_layer(drawn)
+            run = Run(self.slide, grid, self.scores(), model, heatmap, provenance, measured, regions)
         except HER2Error as error:
             self.said.emit(str(error), True)
             return
@@ -252,7 +256,7 @@ class Session:
         if self.model is None:
             return "No scoring model is installed: choose a model file."
         if self.run is not None and self.run.running:
-            return f"{self.run.slide.name} is being {getattr(self.run, 'doing', 'scored')}."
+            return f"{self.run.slide.name} is being {self.run.doing}."
         return f"{self.busy}." if self.busy else ""
 
     def _found(self, image: Image, slide: Slide, grid: CoreGrid, remarks: list[str]) -> None:
@@ -376,7 +380,8 @@ class Session:
         layer: Layer = event.value
         layer.events.name.disconnect(self._tell)
         if self.run is not None and self.run.running and self.run.uses(layer):
-            self.run.cancel(f"Scoring stopped because {layer.name} was deleted; the cores that were done are kept.")
+            why = f"{self.run.work} stopped because {layer.name} was deleted; the cores that were done are kept."
+            self.run.cancel(why)
         if layer is self.cores_layer:
             self._watch.bind(None)
         if layer is self.image:

@@ -190,11 +190,11 @@ class SlideStains:
             self.estimate()
 
     def _say(self, message: str, is_error: bool) -> None:
-        if self.session._open:
+        if self.session.is_open:
             self.session.said.emit(message, is_error)
 
     def _tell(self) -> None:
-        if self.session._open:
+        if self.session.is_open:
             self.session.changed.emit()
 
 

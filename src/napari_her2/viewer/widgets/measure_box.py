@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton
 
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.membrane import RULES
+from napari_her2.regions import RegionKind
 from napari_her2.scores import SCORES
 from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.selection import selected_names
@@ -16,6 +17,13 @@ __all__ = ["MeasureBox"]
 
 #: The rule sets in words that fit.
 _RULES = dict(zip(RULES, ("Breast", "Gastric", "Gastric biopsy"), strict=True))
+
+_DRAW: dict[RegionKind, str] = {"count here": "Count here", "leave out": "Leave out"}
+_DRAW_TIPS: dict[RegionKind, str] = {
+    "count here": "Draw round the tumour of a core: every cell in there counts, and no other of this core. "
+    "Press again when done; select a region and press Delete to take it away.",
+    "leave out": "Draw round what must not be measured: in situ tumour, a fold, necrosis. Press again when done.",
+}
 
 
 class MeasureBox(Card):
@@ -33,12 +41,19 @@ class MeasureBox(Card):
         self.sentence.setWordWrap(True)
         self.sentence.setObjectName("faint")
         self.chips = {score: QLabel() for score in SCORES}
-        yielding(self.selected, self.all, self.cells, self.rules)
-        buttons, below, chips = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        self.draw = {kind: QPushButton(text) for kind, text in _DRAW.items()}
+        for kind, button in self.draw.items():
+            button.setCheckable(True)
+            button.setToolTip(_DRAW_TIPS[kind])
+            button.clicked.connect(lambda on=False, kind=kind: self._draw(kind, on))
+        yielding(self.selected, self.all, self.cells, self.rules, *self.draw.values())
+        buttons, below, regions, chips = QHBoxLayout(), QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         buttons.addWidget(self.selected, 1)
         buttons.addWidget(self.all, 1)
         below.addWidget(self.cells, 1)
         below.addWidget(self.rules, 1)
+        for button in self.draw.values():
+            regions.addWidget(button, 1)
         chips.setSpacing(4)
         for score, chip in self.chips.items():
             look = f"background: {SCORE_COLOURS[score]}; color: white; font-weight: bold"
@@ -47,6 +62,7 @@ class MeasureBox(Card):
             chips.addWidget(chip, 1)
         self.body.addLayout(buttons)
         self.body.addLayout(below)
+        self.body.addLayout(regions)
         self.body.addLayout(chips)
         self.body.addWidget(self.sentence)
         self.selected.clicked.connect(lambda: measuring.measure(self._chosen()))
@@ -62,8 +78,12 @@ class MeasureBox(Card):
         self.all.setText(f"{everything} ({len(self._all())})" if layer is not None else everything)
         self.all.setEnabled(not why and bool(self._all()))
         self.all.setToolTip(why or "A second or two a core.")
-        self.summary.setText("" if not measured else f"{len(measured)} {'out of date' if outdated else 'measured'}")
-        self.summary.setToolTip("Stains, rules or pixel size are others now: measure again." if outdated else "")
+        redrawn = self._measuring.redrawn()
+        self.summary.setText(_summary(len(measured), outdated, len(redrawn)))
+        self.summary.setToolTip(_why_outdated(outdated, redrawn))
+        for kind, button in self.draw.items():
+            button.setEnabled(layer is not None)
+            button.setChecked(kind == self._measuring.regions.drawing)
         self.refresh_selection()
 
     def refresh_selection(self) -> None:
@@ -93,6 +113,8 @@ class MeasureBox(Card):
             text = "Best after scoring: the network then tells which cells are tumour."
         if found is not None and not found.score:
             text = f"{one or shown}  {found.sentence}"
+        if (one or shown) in self._measuring.redrawn():
+            text = f"{one or shown} was measured before its regions were drawn like this: measure it again."
         self.sentence.setText(text)
         self.sentence.setVisible(bool(self.sentence.text()))
 
@@ -114,6 +136,26 @@ class MeasureBox(Card):
         else:
             self._measuring.show_cells(asked)
 
+    def _draw(self, kind: RegionKind, on: bool) -> None:
+        if on:
+            self._measuring.regions.draw(kind)
+        else:
+            self._measuring.regions.stop()
+
     def _choose_rules(self, index: int) -> None:
         self._measuring.rules = list(RULES)[index]
         self._session.changed.emit()
+
+
+def _summary(measured: int, outdated: bool, redrawn: int) -> str:
+    if not measured:
+        return ""
+    if outdated:
+        return f"{measured} out of date"
+    return f"{measured} measured" + (f", {redrawn} out of date" if redrawn else "")
+
+
+def _why_outdated(outdated: bool, redrawn: set[str]) -> str:
+    if outdated:
+        return "Stains, rules, thresholds or pixel size are others now: measure again."
+    return f"Regions were drawn or changed since: {', '.join(sorted(redrawn))}." if redrawn else ""
