@@ -14,7 +14,7 @@ from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains, optical_density, white_point
 from napari_her2.stain.estimate import sample_tissue
 
-__all__ = ["Staining", "fit_range", "range_flag", "slide_staining"]
+__all__ = ["Staining", "fit_range", "nuclear_warning", "range_flag", "slide_staining"]
 
 #: Share of the training laboratories that lies inside the range.
 _INSIDE = 0.98
@@ -105,3 +105,26 @@ def range_flag(staining: Staining, stain_range: Mapping[str, Any]) -> str:
                 f"{bound}): calibrate on control cores of the batch."
             )
     return ""
+
+
+def nuclear_warning(nuclear: Sequence[float], bounds: tuple[float, float]) -> str:
+    """A sentence where the nuclei of a slide are stained otherwise than where thresholds were tried; "" where not.
+
+    Parameters
+    ----------
+    nuclear : sequence of float
+        `Measurement.nuclear_od` of its cores; NaN is passed over.
+    bounds : (float, float)
+        `MeasureParams.nuclear_od`, the range in which the thresholds of measuring were tried; cores of ordinary real
+        slides have 0.07 to 0.14.
+    """
+    values = np.array([v for v in nuclear if np.isfinite(v)])
+    low, high = bounds
+    if not len(values) or low <= np.median(values) <= high:
+        return ""
+    middle = float(np.median(values))
+    than, cores = ("stronger" if middle > high else "weaker"), f"{len(values)} core{'s' * (len(values) != 1)}"
+    return (
+        f"Nuclear haematoxylin is {than} on this slide than where the thresholds were tried (OD {middle:.2f}, median "
+        f"of {cores}; {low:g} to {high:g}): calibrate them on control cores."
+    )

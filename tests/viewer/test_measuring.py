@@ -14,7 +14,6 @@ from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.errors import SlideError
 from napari_her2.export import read_cores_file
 from napari_her2.measure import MeasureParams
-from napari_her2.membrane import RULES
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS, Stains
@@ -67,9 +66,7 @@ def image(viewer):
 
 @pytest.fixture
 def measuring(session, monkeypatch):
-    monkeypatch.setattr(
-        Measuring, "_params", lambda self: MeasureParams(rules=RULES[self.rules], min_cells=60, threads=1)
-    )
+    monkeypatch.setattr(Measuring, "base", MeasureParams(min_cells=60, threads=1))
     return Measuring(session, SlideStains(session))
 
 
@@ -411,7 +408,7 @@ def test_the_box_measures_and_shows_what_it_found(boxes, ready, qtbot):
     qtbot.waitUntil(lambda: not ready.session.working, timeout=10_000)
     assert box.summary.text() == "1 measured"
     assert box.all.text() == "Measure rest (1)"
-    assert box.chips["3+"].text() == f"3+:  {ready.measured()['A-1'].percent[3]:.0f} %"
+    assert box.chips["3+"].text() == f"3+  {ready.measured()['A-1'].percent[3]:.0f} %"
     assert box.cells.text() == "Show cells of A-1"
     box.cells.click()
     qtbot.waitUntil(lambda: ready.core_of_cells == "A-1", timeout=10_000)

@@ -15,6 +15,8 @@ __all__ = [
     "model",
     "save_calibration",
     "save_cores",
+    "save_stains",
+    "stains_file",
     "text",
 ]
 
@@ -76,4 +78,16 @@ def calibration_file(parent: QWidget | None = None) -> Path | None:
 def save_calibration(name: str, parent: QWidget | None = None) -> Path | None:
     """Where to write a calibration; Qt asks before a file that is there is replaced."""
     chosen, _ = QFileDialog.getSaveFileName(parent, "Save the calibration", name, "Calibration (*.calibration.json)")
+    return Path(chosen) if chosen else None
+
+
+def stains_file(parent: QWidget | None = None) -> Path | None:
+    """Stains of another slide to read."""
+    chosen, _ = QFileDialog.getOpenFileName(parent, "Stains of another slide", "", "Stains (*.json);;All files (*)")
+    return Path(chosen) if chosen else None
+
+
+def save_stains(name: str, parent: QWidget | None = None) -> Path | None:
+    """Where to write stains; Qt asks before a file that is there is replaced."""
+    chosen, _ = QFileDialog.getSaveFileName(parent, "Save the stains", name, "Stains (*.json)")
     return Path(chosen) if chosen else None

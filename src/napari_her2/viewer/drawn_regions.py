@@ -23,8 +23,8 @@ from napari_her2.viewer.session import Session
 
 __all__ = ["DrawnRegions"]
 
-#: Width of an edge as a share of the usual diameter: 5 µm on a core of 1 mm.
-_WIDTH = 0.005
+#: Width of an edge as a share of the usual diameter: 2.5 µm on a core of 1 mm.
+_WIDTH = 0.0025
 _HOW = {
     "count here": "Go round the tumour to count",
     "leave out": "Go round what to leave out",
@@ -62,7 +62,8 @@ class DrawnRegions:
     def drawing(self) -> RegionKind | None:
         """Which kind is being drawn."""
         layer = self._layer
-        if layer is None or self.session.viewer.layers.selection.active is not layer:
+        # equal and not identical, here and below: napari hands plugins the layers in a wrapper
+        if layer is None or self.session.viewer.layers.selection.active != layer:
             return None
         return drawing_on(layer)
 
@@ -103,7 +104,7 @@ class DrawnRegions:
             self._bind(self._find())
 
     def _bind(self, layer: Shapes | None) -> None:
-        if layer is self._layer:
+        if layer == self._layer:
             return
         old, self._layer, self._seen = self._layer, layer, None
         if old is not None:

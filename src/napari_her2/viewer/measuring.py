@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.layers import Shapes
 
 from napari_her2.cores import Core, CoreGrid
 from napari_her2.measure import Measurement, MeasureParams, measure_core
-from napari_her2.membrane import RULES
+from napari_her2.membrane import RULES, Thresholds
+from napari_her2.membrane.batch import BatchThresholds
 from napari_her2.scores import Places
+from napari_her2.stain_range import nuclear_warning
 from napari_her2.viewer import ask
 from napari_her2.viewer.background import Background
 from napari_her2.viewer.cells_layer import core_of_cells, hide_cells, show_cells
@@ -41,10 +44,17 @@ class Measuring:
     through the session's signals.
     """
 
+    #: Everything but rules and thresholds.
+    base = MeasureParams()
+
     def __init__(self, session: Session, slide_stains: SlideStains) -> None:
         self.session, self.slide_stains = session, slide_stains
         self.regions = DrawnRegions(session)
         self.rules = next(iter(RULES))
+        #: Thresholds that were calibrated, used by the rules that they are for; None: the default ones.
+        self.batch: BatchThresholds | None = None
+        self._batches: list[BatchThresholds | None] = []
+        self._taken: Shapes | None = None
         self._cells = Background()
         self._full: OrderedDict[tuple[Any, ...], Measurement] = OrderedDict()
         self._seen: tuple[CoreGrid, dict[str, Measurement]] | None = None
@@ -121,7 +131,7 @@ class Measuring:
         key = self._key()
         run = MeasureRun(
             *(session.viewer.layers, session.image, session.cores_layer, session.slide, cores, stains),
-            *(self._params(), self.places(), self.regions.regions()),
+            *(self.params(), self.places(), self.regions.regions()),
             lambda measured, known: self._keep(key, known, measured),
         )
         session.run = run
@@ -131,16 +141,61 @@ class Measuring:
         self._say("", False)
         self._tell()
 
-    def _params(self) -> MeasureParams:
-        return MeasureParams(rules=RULES[self.rules])
+    def params(self) -> MeasureParams:
+        """How cores are measured from now on."""
+        thresholds = Thresholds() if self.batch_in_use is None else self.batch_in_use.thresholds
+        return replace(self.base, rules=RULES[self.rules], thresholds=thresholds)
+
+    @property
+    def batch_in_use(self) -> BatchThresholds | None:
+        """The calibrated thresholds, if they hold for the rules chosen."""
+        return self.batch if self.batch is not None and self.batch.rules == self.rules else None
+
+    def use_batch(self, batch: BatchThresholds | None) -> None:
+        """Measure with these thresholds from now on, None: the default ones; what is measured stays as it is."""
+        self._batches.append(self.batch)
+        self._use(batch)
+
+    @property
+    def undoes_batch(self) -> str:
+        """Whose thresholds `undo_batch` goes back to; "" when there is nothing to go back to."""
+        last = self._batches[-1] if self._batches else None
+        return "" if not self._batches else "the default thresholds" if last is None else last.batch
+
+    def undo_batch(self) -> None:
+        """Back to the thresholds before."""
+        if self._batches:
+            self._use(self._batches.pop())
+
+    def _use(self, batch: BatchThresholds | None) -> None:
+        layer, before = self.session.cores_layer, self._way()
+        self.batch = batch
+        if layer is not None:
+            known = layer.metadata.setdefault(KEY, {})
+            known["measure_batch"] = batch
+            if known.get("measured_with") == before and _but_name(before) == _but_name(self._way()):
+                known["measured_with"] = self._way()  # only the name is another
+        said = "Measuring with the default thresholds" if batch is None else f"Measuring with those of {batch.batch}"
+        rest = f" {len(self.measured())} cores were measured with others: Measure all does so again."
+        self._say(f"{said} from now on.{rest if self.outdated else ''}", False)
+        self._tell()
+
+    def warning(self) -> str:
+        """Whether nuclei are stained otherwise than where the thresholds were tried; "" when calibrated for it."""
+        if self.batch_in_use is not None:
+            return ""
+        return nuclear_warning([one.nuclear_od for one in self.measured().values()], self.base.nuclear_od)
 
     def _way(self) -> dict[str, Any]:
         """What two measurements must have in common to stand in one table."""
         stains, slide = self.slide_stains.stains, self.session.slide
         if stains is None or slide is None:
             return {}
-        thresholds = asdict(self._params().thresholds)
-        known = {"rules": self.rules, "thresholds_od": thresholds, "batch": "", "stains": stains.to_dict()}
+        thresholds, batch = (
+            asdict(self.params().thresholds),
+            "" if self.batch_in_use is None else self.batch_in_use.batch,
+        )
+        known = {"rules": self.rules, "thresholds_od": thresholds, "batch": batch, "stains": stains.to_dict()}
         return known | {"pixel_size_um": slide.mpp}
 
     def _one_way(self, wanted: set[str]) -> bool:
@@ -150,13 +205,14 @@ class Measuring:
         others = [name for name in self.measured() if name not in wanted]
         if others and self.outdated:
             question = (
-                f"{len(others)} other cores were measured with other stains, rules or pixel size. One table holds one "
-                "way of measuring: their measurements will be removed."
+                f"{len(others)} other cores were measured with other stains, rules, thresholds or pixel size. One "
+                "table holds one way of measuring: their measurements will be removed."
             )
             if not ask.confirm(question, "Remove and measure"):
                 return False
             clear_measured(layer, others)
-        layer.metadata.setdefault(KEY, {})["measured_with"] = self._way()  # the export reads it
+        known = layer.metadata.setdefault(KEY, {})
+        known["measured_with"], known["measure_batch"] = self._way(), self.batch  # the export reads the first
         return True
 
     def _ended(self, run: MeasureRun, message: str) -> None:
@@ -167,7 +223,7 @@ class Measuring:
                 message += f" {run.failed} are not scorable: the column measured_reason says why."
             if run.stale:
                 message += f" {run.stale} were moved or deleted meanwhile."
-            self._say(message, False)
+            self._say(f"{message} {self.warning()}".strip(), False)
         else:
             self._say(message or "Cancelled: nothing was measured.", bool(message))
         self._tell()
@@ -205,7 +261,7 @@ class Measuring:
             return
         if session.slide is None or session.image is None or stains is None:
             return
-        image, slide, layer, params = session.image, session.slide, session.cores_layer, self._params()
+        image, slide, layer, params = session.image, session.slide, session.cores_layer, self.params()
         key, places, drawn = self._key(), self.places().get(core.name), self.regions.on(core)
         known = self._full.get((key, places is not None, drawn, _where(core)))
 
@@ -265,8 +321,19 @@ class Measuring:
     def _follow(self) -> None:
         """Keep the two opinions compared."""
         layer = self.session.cores_layer
+        self._take_way(layer)
         if layer is not None and not self.session.working:
             agree(layer, self.measured())
+
+    def _take_way(self, layer: Shapes | None) -> None:
+        """Rules and thresholds that a slide was measured with are those of the measurements to come."""
+        if layer is None or layer == self._taken:
+            return
+        self._taken = layer
+        known = layer.metadata.get(KEY, {})
+        rules = (known.get("measured_with") or {}).get("rules")
+        self.rules = rules if rules in RULES else self.rules
+        self.batch = known.get("measure_batch", self.batch)
 
     def _say(self, message: str, is_error: bool) -> None:
         if self.session.is_open:
@@ -275,6 +342,10 @@ class Measuring:
     def _tell(self) -> None:
         if self.session.is_open:
             self.session.changed.emit()
+
+
+def _but_name(way: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in way.items() if key != "batch"}
 
 
 def _where(core: Core) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ __all__ = ["add_regions_layer", "drawing_on", "find_regions_layer", "paint", "re
 
 #: Edge and face of each kind: green that lets the tissue be seen, grey that takes it away.
 _LOOKS: dict[RegionKind, tuple[str, str]] = {
-    "count here": ("#0a9a3eff", "#0a9a3e1c"),
+    "count here": ("#0a9a3eff", "#0a9a3e14"),
     "leave out": ("#3c3c3cff", "#70707099"),
 }
 _POINTS = 48
@@ -40,7 +40,7 @@ def add_regions_layer(layers: LayerList, image: Image, cores: Layer, width: floa
         edge_width=width,
         features=pd.DataFrame({"kind": pd.Series([], dtype=object)}),
         feature_defaults={"kind": KINDS[0]},
-        text={"string": "{kind}", "size": 9, "color": "#101010", "anchor": "upper_left"},
+        text={"string": "{kind}", "size": 8, "color": "#101010", "anchor": "upper_left"},
         opacity=1.0,
         metadata={KEY: {"kind": "regions", "image": str(image.unique_id)}},
         **placement(image),

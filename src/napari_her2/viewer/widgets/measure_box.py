@@ -12,6 +12,7 @@ from napari_her2.scores import SCORES
 from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.widgets.card import Card, yielding
+from napari_her2.viewer.widgets.thresholds_dialog import ThresholdsDialog
 
 __all__ = ["MeasureBox"]
 
@@ -46,14 +47,18 @@ class MeasureBox(Card):
             button.setCheckable(True)
             button.setToolTip(_DRAW_TIPS[kind])
             button.clicked.connect(lambda on=False, kind=kind: self._draw(kind, on))
-        yielding(self.selected, self.all, self.cells, self.rules, *self.draw.values())
+        self.thresholds = QPushButton()
+        self.thresholds.clicked.connect(lambda: ThresholdsDialog(measuring, self).show())
+        yielding(self.selected, self.all, self.cells, self.rules, self.thresholds, *self.draw.values())
+        yielding(*self.chips.values())
         buttons, below, regions, chips = QHBoxLayout(), QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         buttons.addWidget(self.selected, 1)
         buttons.addWidget(self.all, 1)
         below.addWidget(self.cells, 1)
         below.addWidget(self.rules, 1)
         for button in self.draw.values():
-            regions.addWidget(button, 1)
+            regions.addWidget(button, 10)
+        regions.addWidget(self.thresholds, 11)
         chips.setSpacing(4)
         for score, chip in self.chips.items():
             look = f"background: {SCORE_COLOURS[score]}; color: white; font-weight: bold"
@@ -78,6 +83,15 @@ class MeasureBox(Card):
         self.all.setText(f"{everything} ({len(self._all())})" if layer is not None else everything)
         self.all.setEnabled(not why and bool(self._all()))
         self.all.setToolTip(why or "A second or two a core.")
+        self.rules.setCurrentIndex(list(RULES).index(self._measuring.rules))
+        batch = self._measuring.batch_in_use
+        self.thresholds.setText("Thresholds…" if batch is None else _short(batch.batch))
+        self.thresholds.setToolTip(
+            "Default thresholds; calibrate them on control cores of known score."
+            if batch is None
+            else f"Thresholds of {batch.sentence}"
+        )
+        self.thresholds.setEnabled(layer is not None)
         redrawn = self._measuring.redrawn()
         self.summary.setText(_summary(len(measured), outdated, len(redrawn)))
         self.summary.setToolTip(_why_outdated(outdated, redrawn))
@@ -107,8 +121,9 @@ class MeasureBox(Card):
             there = found is not None and found.percent[k] == found.percent[k]
             chip.setVisible(there)
             chip.setToolTip("" if found is None else f"{one or shown}  {found.sentence}")
-            chip.setText(f"{score}:  {found.percent[k]:.0f} %" if found is not None and there else "")
+            chip.setText(f"{score}  {found.percent[k]:.0f} %" if found is not None and there else "")
         text = why if self._session.cores_layer is not None else ""
+        text = text or self._measuring.warning()
         if not (text or found or self._session.scores()):
             text = "Best after scoring: the network then tells which cells are tumour."
         if found is not None and not found.score:
@@ -145,6 +160,10 @@ class MeasureBox(Card):
     def _choose_rules(self, index: int) -> None:
         self._measuring.rules = list(RULES)[index]
         self._session.changed.emit()
+
+
+def _short(name: str) -> str:
+    return name if len(name) < 13 else f"{name[:11]}…"
 
 
 def _summary(measured: int, outdated: bool, redrawn: int) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QFileDialog,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -19,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_her2.stain import QUPATH_STAINS, Stains
 from napari_her2.stain.vectors import angle
+from napari_her2.viewer import ask
 from napari_her2.viewer.slide_stains import SlideStains
 from napari_her2.viewer.widgets.card import Card, yielding
 
@@ -29,7 +27,6 @@ _REGIONS = {"dab": "Brown", "hematoxylin": "Blue", "white": "Glass"}
 _VIEWS = {None: "Slide", "hematoxylin": "Haematox.", "dab": "DAB"}
 #: OD in which a stain is shown as a swatch.
 _DENSITY = 0.7
-_JSON = "Stains (*.json);;All files (*)"
 
 
 class StainBox(Card):
@@ -165,14 +162,14 @@ class StainBox(Card):
             self._stains.correct(role)
 
     def _save(self) -> None:
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save the stains", "stains.json", _JSON)
-        if chosen:
-            self._stains.save_stains(Path(chosen))
+        path = ask.save_stains("stains.json", self)
+        if path is not None:
+            self._stains.save_stains(path)
 
     def _load(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Stains of another slide", "", _JSON)
-        if chosen:
-            self._stains.load_stains(Path(chosen))
+        path = ask.stains_file(self)
+        if path is not None:
+            self._stains.load_stains(path)
 
 
 def _numbers(stains: Stains, role: str) -> str:
