@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+from napari.layers import Shapes
 from qtpy.QtWidgets import QApplication
 
 from napari_her2.sample import sample_slide
 from napari_her2.tma_map import parse_map
+from napari_her2.viewer.heatmap_layer import find_heatmap_layer
+from napari_her2.viewer.reading import give_reading
 from napari_her2.viewer.widgets.her2_widget import HER2Widget
 from napari_her2.viewer.widgets.map_dialog import MapDialog
 
@@ -79,9 +82,49 @@ def main(slide: Path, folder: Path) -> None:
     camera.center = tuple(session.image.data_to_world((core.y, core.x)))
     camera.zoom *= 3
     shoot("viewer_core.png", whole=False)
+    second_opinion(widget, shoot, session.cores_layer)
     viewer.reset_view(margin=0.02)
+    review_page(widget, shoot)
     grid_page(viewer, widget, shoot, folder)
     viewer.close()
+
+
+def second_opinion(widget: HER2Widget, shoot: Callable[..., None], cores: Shapes) -> None:
+    """The cells of a core by class, at the place where the camera is."""
+    session, box = widget.session, widget.measure_box
+    scored = [core.name for core in session.grid()]
+    best = next(i for i, name in enumerate(scored) if name in session.scores() and session.scores()[name].score == "2+")
+    cores.selected_data = {best}
+    settle()
+    box.selected.click()
+    wait(lambda: not session.working)
+    heatmap = find_heatmap_layer(widget.editor.session.viewer.layers, session.image)
+    heatmap.visible = False
+    core = session.grid()[scored[best]]
+    camera = scene(session.viewer).camera
+    camera.center = tuple(session.image.data_to_world((core.y, core.x)))
+    box.cells.click()
+    wait(lambda: not session.working and widget.measuring.core_of_cells)
+    camera.zoom *= 2
+    shoot("cells.png", whole=False)
+    box.cells.click()
+    heatmap.visible = True
+
+
+def review_page(widget: HER2Widget, shoot: Callable[..., None]) -> None:
+    """Some cores read, and the page that goes from one to the next."""
+    scores = widget.session.scores()
+    given = [scores[core.name].score if core.name in scores else "" for core in widget.session.grid()]
+    for index, score in enumerate(given):
+        if score and index % 4:
+            widget.session.cores_layer.selected_data = {index}
+            give_reading(widget.editor, "2+" if index == 6 else score)
+    widget.show_review(True)
+    settle()
+    widget.review_page.next.click()
+    settle()
+    shoot("review.png", whole=False)
+    widget.show_review(False)
 
 
 def grid_page(viewer: napari.Viewer, widget: HER2Widget, shoot: Callable[..., None], folder: Path) -> None:

@@ -168,7 +168,7 @@ def test_bad_wishes_are_one_sentence(slide: Path, tiny: ScoringModel):
     sentence(run(slide, tiny), r"12 of 1 patient")
     assert run(slide, tiny, "--device", "abacus").exit_code == 2
     assert run(slide, tiny, "--folds", 1).exit_code == 2
-    sentence(run(slide, tiny, output="her2-places-2"), "came with the plugin")
+    sentence(run(slide, tiny, output="her2-places-3"), "came with the plugin")
     manifest(slide)
     result = cli("train", path, "-o", "x", "--model", tiny.folder, "--cache", slide / "cache", "--device", "cpu")
     sentence(result, "pixel size")

@@ -27,7 +27,7 @@ __all__ = [
     "user_folder",
 ]
 
-DEFAULT_MODEL = "her2-places-2"
+DEFAULT_MODEL = "her2-places-3"
 FORMAT = 1
 _SHIPPED = Path(__file__).parent / "weights"
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")

@@ -363,7 +363,7 @@ def test_names_that_cannot_be_taken(tiny: ScoringModel, fitted: Fitted, own_mode
         with pytest.raises(ModelError, match="cannot be called"):
             check_name(name)
     with pytest.raises(ModelError, match="came with the plugin"):
-        check_name("her2-places-2")
+        check_name("her2-places-3")
     save_laboratory_model("ours", tiny, *fitted)
     with pytest.raises(OutputError, match="a model ours already"):
         check_name("ours")
