@@ -55,6 +55,38 @@ def test_a_button_lets_regions_be_drawn_and_takes_the_user_back(box, measured, v
     assert len(viewer.layers) == 3  # image, regions, cores
 
 
+def test_the_buttons_work_in_napari_itself(make_viewer, add_widget, qtbot):
+    viewer = make_viewer()
+    _, widget = add_widget(viewer)
+    widget.cores_box.find.click()
+    qtbot.waitUntil(lambda: widget.session.cores_layer is not None and not widget.session.busy, timeout=10_000)
+    count, out = widget.measure_box.draw.values()
+    count.click()
+    assert count.isChecked()
+    out.click()
+    assert [count.isChecked(), out.isChecked()] == [False, True]
+    viewer.layers["tma regions"].add_polygons(LEFT)
+    qtbot.waitUntil(lambda: len(widget.measuring.regions.regions()) == 1)
+    out.click()
+    assert viewer.layers.selection.active == widget.session.cores_layer
+    assert viewer.layers["tma regions"].mode == "pan_zoom"
+    assert not out.isChecked()
+
+
+def test_cells_that_are_shown_follow_what_is_measured(measured, viewer, qtbot):
+    measured.session.cores_layer.selected_data = {0}
+    measured.show_cells()
+    qtbot.waitUntil(lambda: not measured.drawing_cells, timeout=10_000)
+    before = viewer.layers["tma cells"].data.max()
+    measured.regions.draw("leave out")
+    layer_of(measured).add_polygons(LEFT)
+    qtbot.waitUntil(lambda: measured.rest() == ["A-1"])
+    measured.measure(["A-1"])
+    qtbot.waitUntil(lambda: not measured.session.working and not measured.drawing_cells, timeout=10_000)
+    assert 0.4 * before < viewer.layers["tma cells"].data.max() < 0.6 * before
+    assert said(measured)[0].startswith("1 of 1 cores")
+
+
 def test_what_is_drawn_outdates_the_cores_it_lies_on_and_they_are_measured_with_it(box, measured, qtbot):
     measured.regions.draw("leave out")
     before = measured.measured()["A-1"].count

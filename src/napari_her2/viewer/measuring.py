@@ -226,6 +226,9 @@ class Measuring:
             self._say(f"{message} {self.warning()}".strip(), False)
         else:
             self._say(message or "Cancelled: nothing was measured.", bool(message))
+        shown = [core for core in run.cores if core.name == self.core_of_cells]
+        if shown and run.image == self.session.image and run.cores_layer in self.session.viewer.layers:
+            self.show_cells(shown[0], again=True)
         self._tell()
 
     # --- cells -----------------------------------------------------------------------------------------------------
@@ -251,8 +254,11 @@ class Measuring:
         cores = [core for core in grid.scorable if core.name in chosen]
         return cores[0] if len(cores) == 1 else core_in_view(self.session.viewer, layer, grid.scorable)
 
-    def show_cells(self, core: Core | None = None) -> None:
-        """Show the cells of a core, measured anew in the background where they are not at hand."""
+    def show_cells(self, core: Core | None = None, *, again: bool = False) -> None:
+        """Show the cells of a core, measured anew in the background where they are not at hand.
+
+        `again`: they were shown before, and are brought up to date without a word or another view.
+        """
         session, stains = self.session, self.slide_stains.stains
         core = core or self.asked_core()
         why = self.why_not() if session.slide is None or session.slide.mpp is None or stains is None else ""
@@ -278,8 +284,9 @@ class Measuring:
                 if layer in session.viewer.layers and self._may_note(core.name):
                     set_measured(layer, slide, [measured], {core.name} if places is not None else ())
                 show_cells(session.viewer.layers, image, layer, measured, labels)
-                look_into(session.viewer, image, core, measured)
-                self._say(f"{core.name}: {measured.sentence}", False)
+                if not again:
+                    look_into(session.viewer, image, core, measured)
+                    self._say(f"{core.name}: {measured.sentence}", False)
             self._tell()
 
         self._cells.start(f"Looking at the cells of {core.name}", work, receive)
