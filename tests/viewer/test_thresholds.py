@@ -75,15 +75,15 @@ def wait_for(measuring, qtbot):
 
 def test_control_cores_bring_the_thresholds_to_the_batch_and_undo_brings_them_back(fitted, ready, qtbot):
     assert ready.params().thresholds == Thresholds()
-    assert "Right: 2 of 4 with the default thresholds, 4 with these." in fitted.sentence.text()
-    assert fitted.numbers.text().startswith("Faint from 0.025 to 0.0")
+    assert "2 of 4 with the default thresholds, 4 with these." in fitted.sentence.text()
+    assert fitted.numbers.text().startswith(f"Faint from {Thresholds().faint:.3f} to 0.0")
     assert fitted.controls.text().count("✗") == 2  # both under Default
     fitted.batch.setText("")
     assert not fitted.apply.isEnabled()
     fitted.batch.setText("Run 7")
     fitted.apply.click()
-    assert ready.params().thresholds.intense < 0.25
-    assert said(ready)[0].startswith("Measuring with those of Run 7 from now on.")
+    assert ready.params().thresholds.intense < Thresholds().intense
+    assert said(ready)[0].startswith("Measuring with the thresholds of Run 7 from now on.")
     ready.measure(["A-1"])
     wait_for(ready, qtbot)
     assert ready.measured()["A-1"].score == "3+"

@@ -23,8 +23,8 @@ from napari_her2.viewer.session import Session
 
 __all__ = ["DrawnRegions"]
 
-#: Width of an edge as a share of the usual diameter: 2.5 µm on a core of 1 mm.
-_WIDTH = 0.0025
+#: Width of an edge as a share of the usual diameter: 3.5 µm on a core of 1 mm.
+_WIDTH = 0.0035
 _HOW = {
     "count here": "Go round the tumour to count",
     "leave out": "Go round what to leave out",
@@ -82,8 +82,8 @@ class DrawnRegions:
         set_kind(layer, kind)
         session.viewer.layers.selection.active = layer
         layer.mode = "add_polygon_lasso"
-        how = "keep the button down, or click, go round and click again. Press the button of the widget when done."
-        session.said.emit(f"{_HOW[kind]}: {how}", False)
+        how = "hold the mouse button, or click, go round, and click again."
+        session.said.emit(f"{_HOW[kind]}: {how} Press {kind.capitalize()} once more when done.", False)
         session.changed.emit()
 
     def stop(self) -> None:

@@ -175,7 +175,11 @@ class Measuring:
             known["measure_batch"] = batch
             if known.get("measured_with") == before and _but_name(before) == _but_name(self._way()):
                 known["measured_with"] = self._way()  # only the name is another
-        said = "Measuring with the default thresholds" if batch is None else f"Measuring with those of {batch.batch}"
+        said = (
+            "Measuring with the default thresholds"
+            if batch is None
+            else f"Measuring with the thresholds of {batch.batch}"
+        )
         rest = f" {len(self.measured())} cores were measured with others: Measure all does so again."
         self._say(f"{said} from now on.{rest if self.outdated else ''}", False)
         self._tell()

@@ -100,10 +100,10 @@ class ThresholdsDialog(QDialog):
     def _list_controls(self) -> None:
         read, layer = thresholds.read_cores(self._measuring), self._measuring.session.cores_layer
         chosen = set() if layer is None else set(selected_names(layer))
-        self._ways = {f"All {len(read)} cores that you read": read}
+        self._ways = {f"All cores that you read ({len(read)})": read}
         own = [core for core in read if core.name in chosen]
         if 1 < len(own) < len(read):
-            self._ways[f"The {len(own)} of them that are selected"] = own
+            self._ways[f"Those that are selected ({len(own)})"] = own
         self.which.addItems(list(self._ways))
 
     def _fit(self) -> None:
@@ -195,7 +195,8 @@ def _numbers(new: Thresholds) -> str:
     if new == old:
         return "The default thresholds serve these controls best: they stay."
     moved = (f"{name} from {getattr(old, name):.3f} to {getattr(new, name):.3f} OD" for name in names)
-    return f"{', '.join(moved).capitalize()}."
+    text = ", ".join(moved)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _table(fit: Fit) -> str:
