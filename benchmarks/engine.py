@@ -120,16 +120,27 @@ def end_to_end(model: ScoringModel) -> dict[str, float]:
     start = time.perf_counter()
     done = sum(bool(score.score) for score in score_cores(slide, cores, model, engine=engine))
     rate = done * len(pixels) / (time.perf_counter() - start)
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - bare_kib()) / 2**20
+    peak = (peak_kib() - bare_kib()) / 2**20
     alone = float(np.median(network + own()))
     print(f"{done} cores of {slide.name}: {rate:.2f} patches/s end to end, {alone:.2f} of the network alone")
     return {"end_to_end_share": round(rate / alone, 3), "peak_gib": round(peak, 3), "first_score_s": round(first, 2)}
 
 
+def peak_kib() -> int:
+    """Most memory of this process so far; the resource module would count what its parent held at the fork."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
 def bare_kib() -> int:
     """Memory of a Python that has imported nothing of ours."""
-    code = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    code = "import pathlib; print(pathlib.Path('/proc/self/status').read_text())"
+    if not Path("/proc/self/status").exists():
+        return 0
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM"))
 
 
 def agreement(model: ScoringModel, count: int) -> dict[str, float]:
