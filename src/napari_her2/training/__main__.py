@@ -51,7 +51,8 @@ def main() -> None:
         return
     real = Path(os.environ["NAPARI_HER2_REAL_DATA"]) / "her2_cores" if "NAPARI_HER2_REAL_DATA" in os.environ else None
     source = encoder_source(options.encoder, options.encoder_weights)
-    print(f"encoder {source.name}; licence of its weights: {source.licence or 'none given, they start anew'}", flush=True)
+    licence = source.licence or "none given, they start anew"
+    print(f"encoder {source.name}; licence of its weights: {licence}", flush=True)
     network, history = train(options.run, real, options, source)
     model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec(), network=source.network)
     model = save_model(model, network, options.output)
