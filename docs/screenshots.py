@@ -102,10 +102,11 @@ def second_opinion(widget: HER2Widget, shoot: Callable[..., None], cores: Shapes
     heatmap.visible = False
     core = session.grid()[scored[best]]
     camera = scene(session.viewer).camera
-    camera.center = tuple(session.image.data_to_world((core.y, core.x)))
+    places = session.scores()[core.name].places
+    heaviest = places.weight.argmax()
+    camera.center = tuple(session.image.data_to_world((places.y[heaviest], places.x[heaviest])))
     box.cells.click()
     wait(lambda: not session.working and widget.measuring.core_of_cells)
-    camera.zoom *= 2
     shoot("cells.png", whole=False)
     box.cells.click()
     heatmap.visible = True
@@ -116,12 +117,12 @@ def review_page(widget: HER2Widget, shoot: Callable[..., None]) -> None:
     scores = widget.session.scores()
     given = [scores[core.name].score if core.name in scores else "" for core in widget.session.grid()]
     for index, score in enumerate(given):
-        if score and index % 4:
+        if score and index % 4 != 3:
             widget.session.cores_layer.selected_data = {index}
             give_reading(widget.editor, "2+" if index == 6 else score)
     widget.show_review(True)
     settle()
-    widget.review_page.next.click()
+    widget.review_page.previous.click()
     settle()
     shoot("review.png", whole=False)
     widget.show_review(False)

@@ -29,7 +29,7 @@ from napari_her2.heatmap import Heatmap
 from napari_her2.measure import Measurement, measure_cores
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES, CoreScore
-from napari_her2.scoring import score_cores
+from napari_her2.scoring import score_cores, slide_flags
 from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
 from napari_her2.stain import Stains
@@ -144,6 +144,9 @@ def _image(
                 write_csv(part, cores_table(name, grid, found.scores, slide.mpp, found.measured))
 
             _judge(slide, chosen, options, model, engine, found, show, write_part)
+        flags = [] if model is None else slide_flags(slide, list(found.scores.values()), model, found.stains)
+        for sentence in flags:
+            remark(f"{name}: {sentence}")
         found.seconds["total"] = time.perf_counter() - begin
         provenance = {
             "seed": options.seed,
@@ -153,6 +156,7 @@ def _image(
             "seconds": {step: round(s, 3) for step, s in found.seconds.items()},
             "peak_memory_mib": _peak_mib(),
             "stopped": found.stopped,
+            "slide_flags": list(flags),
         }
         run = Run(slide, grid, found.scores, model, found.heatmap, provenance, found.measured)
         show(description=f"{name}: writing")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from napari.components import LayerList
@@ -62,6 +63,7 @@ class ScoreRun:
         self.done, self.failed, self.stale, self.running = 0, 0, 0, False
         self._pending: list[CoreScore] = []
         self._message, self._stop = "", threading.Event()
+        self.flags: tuple[str, ...] = ()
         self._heatmap_layer = find_heatmap_layer(layers, image)
         self._begun = time.monotonic()
         self._timer = QTimer()
@@ -132,9 +134,12 @@ class ScoreRun:
             heatmap.add(score)
         redraw(self._heatmap_layer)
 
-    def _receive(self, item: CoreScore | Exception) -> None:
+    def _receive(self, item: CoreScore | tuple[str, ...] | Exception) -> None:
         if isinstance(item, Exception):
             self._message = sentence(item, "Scoring")
+            return
+        if isinstance(item, tuple):
+            self.flags = item
             return
         self.done += 1
         self.failed += not item.score
@@ -154,17 +159,19 @@ class ScoreRun:
 
 def _work(
     slide: Slide, cores: list[Core], model: ScoringModel, device: str, stop: threading.Event
-) -> Generator[CoreScore | Exception, None, None]:
+) -> Generator[CoreScore | tuple[str, ...] | Exception, None, None]:
     try:
         # in this thread and not before: it may bring in torch or OpenVINO, which take seconds
-        from napari_her2.scoring import score_cores
+        from napari_her2.scoring import score_cores, slide_flags
 
-        scores = score_cores(slide, cores, model, device=device)
+        scores, done = score_cores(slide, cores, model, device=device), list[CoreScore]()
         for score in scores:
             yield score
+            done.append(replace(score, places=None))
             if stop.is_set():
                 scores.close()  # type: ignore[attr-defined]
                 return
+        yield slide_flags(slide, done, model)
     except Exception as error:
         yield error
 

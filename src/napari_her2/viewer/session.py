@@ -354,7 +354,7 @@ class Session:
                 message += f" {run.failed} could not be scored: their note says why."
             if run.stale:
                 message += f" {run.stale} were moved or deleted meanwhile."
-            self.said.emit(message, False)
+            self.said.emit(" ".join((message, *run.flags)), False)
         else:
             self.said.emit(message or "Cancelled: nothing was scored.", bool(message))
         self.changed.emit()

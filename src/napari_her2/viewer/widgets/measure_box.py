@@ -98,6 +98,10 @@ class MeasureBox(Card):
         for kind, button in self.draw.items():
             button.setEnabled(layer is not None)
             button.setChecked(kind == self._measuring.regions.drawing)
+        # room for the steps: what measuring is told comes with the scores that it is told beside
+        told = bool(measured or self._session.scores() or self._measuring.regions.regions())
+        for button in (*self.draw.values(), self.thresholds):
+            button.setVisible(told)
         self.refresh_selection()
 
     def refresh_selection(self) -> None:

@@ -59,7 +59,9 @@ class ScoreBox(StepCard):
         self.selected.setText(f"Score selected ({len(chosen)})" if chosen else "Score selected")
         self.selected.setEnabled(not why and bool(chosen))
         self.all.setEnabled(not why and bool(self._all()))
-        self.why.setText(why or ("" if chosen else "To score some only, select them: click, or drag a box."))
+        self.why.setText(
+            why or ("" if chosen or not is_next else "To score some only, select them: click, or drag a box.")
+        )
         self.why.setVisible(bool(self.why.text()))
         self.selected.setToolTip(why or "" if chosen else why or "Select cores first.")
         self.all.setToolTip(why)
