@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -123,6 +124,23 @@ def test_score_writes_six_files_and_a_summary(tmp_path: Path, slide: Path, cores
     assert engine.runs == 5
     # every core with tissue is measured, or the table says why not
     assert list(table.index[table["measured_reason"] == ""]) == ["B-2"]
+
+
+def test_a_slide_stained_beyond_the_models_range_is_told(
+    tmp_path: Path,
+    slide: Path,
+    cores: Path,
+    engine: MockEngine,
+    mock_model: ScoringModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    narrow = replace(mock_model, stain_range={"blue": [5.0, 6.0], "brown": [0.0, 9.0]})
+    monkeypatch.setattr("napari_her2.models.load_model", lambda name="": narrow)
+    result = cli("score", slide, "-o", tmp_path / "out", "--cores", cores, "--no-measure")
+    assert result.exit_code == 0, result.output
+    [flag] = json.loads((tmp_path / "out" / "tma.run.json").read_text())["slide_flags"]
+    assert "calibrate on control cores" in flag
+    assert flag in (tmp_path / "out" / "tma.report.html").read_text(encoding="utf-8")
 
 
 def test_without_measuring_the_columns_stay_empty(tmp_path: Path, slide: Path, cores: Path, engine: MockEngine) -> None:

@@ -374,3 +374,11 @@ def test_cores_are_written_in_reading_order_whatever_the_order_of_the_shapes(fou
     found.export(tmp_path)
     wait(found, qtbot)
     assert [core.name for core in read_cores(tmp_path / "tma.cores.csv")] == [*TOP, "B-1", "B-2", "B-3", "B-4"]
+
+
+def test_a_slide_stained_beyond_the_models_range_is_told(found, qtbot):
+    found.model = replace(found.model, stain_range={"blue": [5.0, 6.0], "brown": [0.0, 9.0]})
+    found.score(TOP)
+    qtbot.waitUntil(lambda: not found.working, timeout=20_000)
+    assert "calibrate on control cores" in found.sentences[-1][0]
+    assert not found.sentences[-1][1]

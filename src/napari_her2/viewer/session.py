@@ -197,6 +197,7 @@ class Session:
                 heatmap.image = heatmap.image.copy()  # the run that goes on may draw while this is written
             known = self.cores_layer.metadata.get(KEY, {})
             provenance = {"seed": 0, "parameters": known.get("scored_with") or {}, "device": self.device}
+            provenance["slide_flags"] = known.get("slide_flags", [])
             measured = measured_of_layer(self.cores_layer, self.grid())
             if measured:
                 provenance["measurement"] = known.get("measured_with") or {}
@@ -354,6 +355,7 @@ class Session:
                 message += f" {run.failed} could not be scored: their note says why."
             if run.stale:
                 message += f" {run.stale} were moved or deleted meanwhile."
+            run.cores_layer.metadata.setdefault(KEY, {})["slide_flags"] = list(run.flags)
             self.said.emit(" ".join((message, *run.flags)), False)
         else:
             self.said.emit(message or "Cancelled: nothing was scored.", bool(message))
