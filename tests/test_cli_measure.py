@@ -70,9 +70,9 @@ def test_score_hands_its_tumour_to_the_measurement_and_says_where_they_differ(
 
     whole = measure.measure_core
 
-    def watched(*args: object, places: object = None) -> measure.Measurement:
+    def watched(*args: object, places: object = None, **others: object) -> measure.Measurement:
         handed.append(places)
-        return whole(*args, places=places)  # type: ignore[arg-type]
+        return whole(*args, places=places, **others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(measure, "measure_core", watched)
     # membranes of 3+, whose mean colour is that of 0 or 1+

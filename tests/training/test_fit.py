@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,9 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_been(bank: TileBank, tmp_path: P
     again = run(tmp_path / "killed.pt")
     for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_fit_leaves_the_ends_of_children_to_whom_they_were(bank: TileBank, tmp_path: Path):
+    before = signal.getsignal(signal.SIGCHLD)
+    fit(PlaceNetwork(), bank.paths(), [], FitParams(steps=1, tiles=1), tmp_path / "one.pt")
+    assert signal.getsignal(signal.SIGCHLD) == before

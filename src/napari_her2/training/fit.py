@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,16 +198,35 @@ def fit(
     views = StepViews(generated, real, params, stride=16)
     loader = DataLoader(views, batch_size=None, sampler=range(start, params.steps), num_workers=1, prefetch_factor=3)
     clock = time.perf_counter()
-    for step, batches in enumerate(loader, start + 1):
-        recent.append(_step(network, batches, optimiser, device))
-        schedule.step()
-        if step % SAVE_EVERY == 0 or step == params.steps:
-            history.append(float(np.mean(recent)))
-            recent.clear()
-            _save(checkpoint, network, optimiser, schedule, step, history)
-            if report is not None:
-                report(step, history[-1], time.perf_counter() - clock)
+    with _children_as_before():
+        for step, batches in enumerate(loader, start + 1):
+            recent.append(_step(network, batches, optimiser, device))
+            schedule.step()
+            if step % SAVE_EVERY == 0 or step == params.steps:
+                history.append(float(np.mean(recent)))
+                recent.clear()
+                _save(checkpoint, network, optimiser, schedule, step, history)
+                if report is not None:
+                    report(step, history[-1], time.perf_counter() - clock)
     return history
+
+
+@contextmanager
+def _children_as_before() -> Iterator[None]:
+    """Take back the handler that a DataLoader leaves for the ends of children.
+
+    On CPUs with AMX the handler's frame can be larger than the signal stack that a library has set up, and then the end
+    of any later child ends the program.
+    """
+    number = getattr(signal, "SIGCHLD", None)  # not on Windows
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 def _step(network: PlaceNetwork, batches: Any, optimiser: torch.optim.Optimizer, device: str) -> float:
