@@ -24,6 +24,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skipped)
 
 
+_ENDED: list[int] = []
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Keep how the tests went."""
+    _ENDED[:] = [int(exitstatus)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """After real viewers, leave without taking everything down: threads of napari and of Qt that still wait then, and
+    the libraries of OpenGL, OpenVINO and torch in one process, aborted the interpreter when all tests had passed.
+    """
+    if _ENDED and "napari._qt.qt_main_window" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_ENDED[0])
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real slides and cores; a test that needs it is skipped, with this reason, where it is absent."""
