@@ -22,8 +22,20 @@ from napari_her2.slide import Slide
 from napari_her2.stain import Stains, white_point
 from napari_her2.stain_range import range_flag, slide_staining
 
-__all__ = ["MIN_TISSUE", "dense_pieces", "dense_places", "judge_places", "pool", "score_cores", "slide_flags"]
+__all__ = [
+    "BETWEEN",
+    "MIN_TISSUE",
+    "decided",
+    "dense_pieces",
+    "dense_places",
+    "judge_places",
+    "pool",
+    "score_cores",
+    "slide_flags",
+]
 
+#: How the reason begins that hangs on the cut points.
+BETWEEN = "Between"
 #: Share of a core's disc under which there is nothing to score. On one real slide, at a tissue OD of 0.05, an emptied
 #: punch had 0.009 and the palest score-0 core 0.59.
 MIN_TISSUE = 0.02
@@ -166,7 +178,7 @@ def _of_places(
     reason = ""
     if tumour_mm2 < model.calibration.min_tumour_mm2:
         reason = f"Little tumour: about {tumour_mm2:.3f} mm² ({model.calibration.min_tumour_mm2:g} mm² needed)."
-    return replace(_decided(core, value, probabilities, model, reason), spread=spread, places=places)
+    return replace(decided(core, value, probabilities, model, reason), spread=spread, places=places)
 
 
 def _of_stack(core: Core, likely: npt.NDArray[np.float32], model: ScoringModel) -> CoreScore:
@@ -175,17 +187,17 @@ def _of_stack(core: Core, likely: npt.NDArray[np.float32], model: ScoringModel) 
     value = float(probabilities @ np.arange(4))
     if model.recalibration:  # cut points that were refitted hold for the value
         probabilities = score_probabilities(value, model.calibration)
-    return _decided(core, value, probabilities, model, "")
+    return decided(core, value, probabilities, model, "")
 
 
-def _decided(
+def decided(
     core: Core, value: float, probabilities: npt.NDArray[np.float64], model: ScoringModel, reason: str
 ) -> CoreScore:
     """The likeliest score, indeterminate for the `reason` given or because another is nearly as likely."""
     best = int(np.argmax(probabilities))
     if not reason and probabilities[best] < model.indeterminate_below:
         other = SCORES[int(np.argsort(probabilities)[-2])]
-        reason = f"Between {SCORES[best]} and {other}: confidence {probabilities[best]:.2f}."
+        reason = f"{BETWEEN} {SCORES[best]} and {other}: confidence {probabilities[best]:.2f}."
     p0, p1, p2, p3 = (float(p) for p in probabilities)
     return CoreScore(core, SCORES[best], (p0, p1, p2, p3), value=value, indeterminate=bool(reason), reason=reason)
 

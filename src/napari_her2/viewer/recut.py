@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 from napari.layers import Shapes
 
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.scores import SCORES, CoreScore
+from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 from napari_her2.viewer.cores_scores import scores_of_layer, set_scores
 from napari_her2.viewer.slide_layer import KEY
 
 __all__ = ["model_of_layer", "recut", "recut_layer", "value_of"]
-
-#: How the reason begins that hangs on the cut points; any other (little tumour) stays.
-_BETWEEN = "Between "
 
 
 def value_of(score: CoreScore, made_with: Calibration) -> float:
@@ -33,23 +29,14 @@ def recut(score: CoreScore, made_with: Calibration, model: ScoringModel) -> Core
     """The score that a core has with the cut points of `model`; one without a score stays as it is."""
     if not score.score:
         return score
-    from napari_her2.scoring import score_probabilities
+    from napari_her2.scoring import BETWEEN, decided, score_probabilities
 
     value = value_of(score, made_with)
-    likely = score_probabilities(value, model.calibration)
-    best, other = (int(k) for k in np.argsort(-likely, kind="stable")[:2])
-    reason = "" if score.reason.startswith(_BETWEEN) else score.reason
-    if not reason and likely[best] < model.indeterminate_below:
-        reason = f"{_BETWEEN}{SCORES[best]} and {SCORES[other]}: confidence {likely[best]:.2f}."
-    return replace(
-        score,
-        score=SCORES[best],
-        probabilities=tuple(float(p) for p in likely),  # type: ignore[arg-type]
-        value=value,
-        indeterminate=bool(reason),
-        reason=reason,
-        batch=str(model.recalibration.get("batch", "")),
-    )
+    reason = "" if score.reason.startswith(BETWEEN) else score.reason  # any other (little tumour) stays
+    new = decided(score.core, value, score_probabilities(value, model.calibration), model, reason)
+    names = ("score", "probabilities", "value", "indeterminate", "reason")
+    batch = str(model.recalibration.get("batch", ""))
+    return replace(score, batch=batch, **{name: getattr(new, name) for name in names})
 
 
 def model_of_layer(layer: Shapes) -> ScoringModel | None:

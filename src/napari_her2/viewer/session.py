@@ -35,6 +35,7 @@ from napari_her2.viewer.measure_worker import MeasureRun
 from napari_her2.viewer.recut import model_of_layer
 from napari_her2.viewer.regions_layer import find_regions_layer, regions_of_layer
 from napari_her2.viewer.score_worker import ScoreRun, sentence
+from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
 
 __all__ = ["Session"]
@@ -240,6 +241,13 @@ class Session:
         """The scores as they stand in the features, by core name."""
         return self._watch.read()[1]
 
+    def chosen(self) -> list[str]:
+        """Names of the selected cores that hold tissue."""
+        if self.cores_layer is None or not self.cores_layer.selected_data:
+            return []
+        tissue = {core.name for core in self.grid().scorable}
+        return [name for name in selected_names(self.cores_layer) if name in tissue]
+
     def rest(self) -> list[str]:
         """Names of the cores with tissue that have no result of this way of scoring yet."""
         same = one_way.way(self) == one_way.last_way(self)
@@ -355,7 +363,8 @@ class Session:
                 message += f" {run.failed} could not be scored: their note says why."
             if run.stale:
                 message += f" {run.stale} were moved or deleted meanwhile."
-            run.cores_layer.metadata.setdefault(KEY, {})["slide_flags"] = list(run.flags)
+            if not run.cancelled:
+                run.cores_layer.metadata.setdefault(KEY, {})["slide_flags"] = list(run.flags)
             self.said.emit(" ".join((message, *run.flags)), False)
         else:
             self.said.emit(message or "Cancelled: nothing was scored.", bool(message))

@@ -10,7 +10,6 @@ from napari_her2.membrane import RULES
 from napari_her2.regions import RegionKind
 from napari_her2.scores import SCORES
 from napari_her2.viewer.measuring import Measuring
-from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.widgets.card import Card, yielding
 from napari_her2.viewer.widgets.thresholds_dialog import ThresholdsDialog
 
@@ -70,7 +69,7 @@ class MeasureBox(Card):
         self.body.addLayout(regions)
         self.body.addLayout(chips)
         self.body.addWidget(self.sentence)
-        self.selected.clicked.connect(lambda: measuring.measure(self._chosen()))
+        self.selected.clicked.connect(lambda: measuring.measure(self._session.chosen()))
         self.all.clicked.connect(lambda: measuring.measure(self._all()))
         self.cells.clicked.connect(lambda: self._toggle_cells())
         self.rules.activated.connect(self._choose_rules)
@@ -106,7 +105,7 @@ class MeasureBox(Card):
 
     def refresh_selection(self) -> None:
         """Show which cores are selected, and what was measured on the one of them."""
-        why, chosen = self._measuring.why_not(), self._chosen()
+        why, chosen = self._measuring.why_not(), self._session.chosen()
         self.selected.setText(
             "Measure selected" if not chosen else f"Measure {chosen[0] if len(chosen) == 1 else f'{len(chosen)} cores'}"
         )
@@ -136,13 +135,6 @@ class MeasureBox(Card):
             text = f"{one or shown} was measured before its regions were drawn like this: measure it again."
         self.sentence.setText(text)
         self.sentence.setVisible(bool(self.sentence.text()))
-
-    def _chosen(self) -> list[str]:
-        layer = self._session.cores_layer
-        if layer is None or not layer.selected_data:
-            return []
-        tissue = {core.name for core in self._session.grid().scorable}
-        return [name for name in selected_names(layer) if name in tissue]
 
     def _all(self) -> list[str]:
         return self._measuring.rest() or [core.name for core in self._session.grid().scorable]

@@ -10,7 +10,6 @@ from napari_her2.errors import HER2Error
 from napari_her2.models import DEFAULT_MODEL, ScoringModel, installed_models, load_model
 from napari_her2.viewer import ask
 from napari_her2.viewer.calibrating import batch_of
-from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
 
@@ -45,7 +44,7 @@ class ScoreBox(StepCard):
         self.body.addWidget(self.why)
         self.model.activated.connect(self._choose_model)
         self.device.activated.connect(self._choose_device)
-        self.selected.clicked.connect(lambda: session.score(self._chosen()))
+        self.selected.clicked.connect(lambda: session.score(self._session.chosen()))
         self.all.clicked.connect(lambda: session.score(self._all()))
         self._list_models()
         session.learned.connect(self._add_model)
@@ -53,7 +52,7 @@ class ScoreBox(StepCard):
     def refresh(self, is_next: bool) -> None:
         """Show the session."""
         why = self._session.why_no_scoring()
-        scored, rest, chosen = self._session.scores(), self._session.rest(), self._chosen()
+        scored, rest, chosen = self._session.scores(), self._session.rest(), self._session.chosen()
         everything = "Score all again" if scored and not rest else "Score the rest" if scored else "Score all"
         self.all.setText(f"{everything} ({len(self._all())})" if self._session.cores_layer is not None else everything)
         self.selected.setText(f"Score selected ({len(chosen)})" if chosen else "Score selected")
@@ -92,13 +91,6 @@ class ScoreBox(StepCard):
         """A model that was trained is the last of the list; which one is chosen stays as it is."""
         self._models.append(model)
         self.model.insertItem(len(self._models) - 1, f"{model.name} {model.version}")
-
-    def _chosen(self) -> list[str]:
-        layer = self._session.cores_layer
-        if layer is None or not layer.selected_data:
-            return []
-        tissue = {core.name for core in self._session.grid().scorable}
-        return [name for name in selected_names(layer) if name in tissue]
 
     def _all(self) -> list[str]:
         return self._session.rest() or [core.name for core in self._session.grid().scorable]
