@@ -10,6 +10,24 @@ import typer
 from typer.core import TyperGroup
 
 from napari_her2 import __version__
+from napari_her2.cli.options import (
+    CoresOptions,
+    Device,
+    FindOptions,
+    Folder,
+    Images,
+    Manifest,
+    MeasureOptions,
+    ModelName,
+    ModelOptions,
+    Overwrite,
+    PixelSize,
+    Rules,
+    Seed,
+    SlideOptions,
+    Split,
+    grouped,
+)
 from napari_her2.errors import HER2Error
 
 __all__ = ["app", "main"]
@@ -39,73 +57,6 @@ app = typer.Typer(
     "3 some images or cores failed, the rest is written; 130 stopped by Ctrl-C, finished cores are written.",
 )
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Slides: SVS, NDPI, SCN, BIF, (OME-)TIFF, PNG.")]
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if need be.")]
-PixelSize = Annotated[
-    float | None, typer.Option(metavar="UM", help="Pixel size in µm, when the file does not say it or says it wrongly.")
-]
-CoreDiameter = Annotated[
-    float | None, typer.Option(metavar="UM", min=1, help="Core diameter in µm; found when not given.")
-]
-Rows = Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows of the grid; found when not given.")]
-Columns = Annotated[int | None, typer.Option(metavar="N", min=1, help="Columns of the grid; found when not given.")]
-Pitch = Annotated[
-    float | None, typer.Option(metavar="UM", min=1, help="Distance of neighbouring cores in µm; found when not given.")
-]
-Rotation = Annotated[
-    float | None, typer.Option(metavar="DEG", help="How far the rows are turned, clockwise; found when not given.")
-]
-Blocks = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Fields of cores with wider gaps between; 1: gaps are rows.")
-]
-Like = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Cores of another section of the same block: their names and patients are used."),
-]
-Sectors = Annotated[bool, typer.Option("--sectors", help="Name sector by sector: 1:A-1, 2:A-1, ...")]
-RowLabels = Annotated[str | None, typer.Option(metavar="LABELS", help="Such as A-J, H-A, 01-16, or A B D.")]
-ColumnLabels = Annotated[str | None, typer.Option(metavar="LABELS", help="Such as 1-16.")]
-ColumnFirst = Annotated[bool, typer.Option("--column-first", help="Names as 1-A rather than A-1.")]
-CountFrom = Annotated[str, typer.Option(metavar="CORNER", help="Corner where counting begins, such as bottom-right.")]
-TMAMap = Annotated[
-    Path | None,
-    typer.Option(
-        "--map", metavar="FILE", help="TMA map with the patients: a table or a matrix (CSV, TSV, XLSX, QPMAP)."
-    ),
-]
-ModelName = Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See: napari-her2 models.")]
-CalibrationFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Cut points of this batch, from napari-her2 calibrate.")
-]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
-CoresFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Take the cores from this .cores.csv, .geojson or .qptma.")
-]
-Select = Annotated[str | None, typer.Option(metavar="NAMES", help='These cores only, such as "A-*,B-3".')]
-SingleCore = Annotated[bool, typer.Option("--single-core", help="Each image is one core.")]
-Rules = Annotated[
-    str,
-    typer.Option(
-        "--rules",
-        metavar="breast|gastric-resection|gastric-biopsy",
-        help="How cells make a measured score: ASCO/CAP breast 2018/2023, or gastric and gastro-oesophageal.",
-    ),
-]
-MeasureCalibration = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Thresholds of measured staining, from napari-her2 calibrate --measure."),
-]
-StainsFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Stain vectors of another slide's run.json, not each slide's own.")
-]
-Manifest = Annotated[
-    Path,
-    typer.Argument(metavar="MANIFEST.csv", help="Cores of known score: image, core, score, patient [, cores, split]."),
-]
-Split = Annotated[str | None, typer.Option(metavar="NAME", help="Only the cores of this split of the manifest.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
-Seed = Annotated[int, typer.Option(min=0, help="Another seed draws other patches.")]
-
 
 def _show_version(asked: bool) -> None:
     if asked:
@@ -123,148 +74,76 @@ def _options(
 
 
 @app.command(rich_help_panel=_WORK)
+@grouped
 def dearray(
-    images: Images,
-    output: Folder,
-    pixel_size: PixelSize = None,
-    core_diameter: CoreDiameter = None,
-    rows: Rows = None,
-    columns: Columns = None,
-    pitch: Pitch = None,
-    rotation: Rotation = None,
-    blocks: Blocks = None,
-    like: Like = None,
-    sectors: Sectors = False,
-    row_labels: RowLabels = None,
-    column_labels: ColumnLabels = None,
-    column_first: ColumnFirst = False,
-    count_from: CountFrom = "top-left",
-    tma_map: TMAMap = None,
-    overwrite: Overwrite = False,
+    images: Images, output: Folder, *, pixel_size: PixelSize = None, find: FindOptions, overwrite: Overwrite = False
 ) -> None:
     """Find and name the cores of slides, without scoring them."""
     from napari_her2.cli.grid import GridOptions
     from napari_her2.cli.work import Options, work
 
-    grid = GridOptions(
-        core_diameter=core_diameter,
-        rows=rows,
-        columns=columns,
-        pitch=pitch,
-        rotation=rotation,
-        blocks=blocks,
-        like=like,
-        sectors=sectors,
-        row_labels=row_labels,
-        column_labels=column_labels,
-        column_first=column_first,
-        count_from=_corner(count_from),
-        tma_map=tma_map,
-    )
-    work(images, output, Options(grid, pixel_size=pixel_size, overwrite=overwrite))
+    work(images, output, Options(GridOptions(**vars(find)), pixel_size=pixel_size, overwrite=overwrite))
 
 
 @app.command(rich_help_panel=_WORK)
+@grouped
 def score(
     images: Images,
     output: Folder,
-    cores: CoresFile = None,
-    select: Select = None,
-    model: ModelName = None,
-    calibration: CalibrationFile = None,
+    *,
+    chosen: CoresOptions,
+    model: ModelOptions,
     device: Device = "auto",
     no_measure: Annotated[
         bool, typer.Option("--no-measure", help="Do not measure the membranes beside the model's score.")
     ] = False,
-    rules: Rules = "breast",
-    measure_calibration: MeasureCalibration = None,
-    stains: StainsFile = None,
-    single_core: SingleCore = False,
-    pixel_size: PixelSize = None,
-    core_diameter: CoreDiameter = None,
-    like: Like = None,
-    sectors: Sectors = False,
-    tma_map: TMAMap = None,
+    measure: MeasureOptions,
+    slide: SlideOptions,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Find the cores of slides, score them, and measure their membranes: tables, heatmap and report in one folder."""
+    from napari_her2.cli.grid import grid_options
     from napari_her2.cli.measure import measuring
     from napari_her2.cli.work import Options, work
 
-    _check_device(device)
-    _check_rules(rules)
-    if no_measure and (measure_calibration is not None or stains is not None):
+    if no_measure and (measure.measure_calibration is not None or measure.stains is not None):
         sentence = "it leaves out what --measure-calibration and --stains are for."
         raise typer.BadParameter(sentence, param_hint="--no-measure")
-    grid = _grid(images, core_diameter, cores, like, single_core, sectors, tma_map)
-    how = None if no_measure else measuring(rules, measure_calibration, stains)
-    options = Options(grid, pixel_size, select, device, seed, overwrite, how)
-    work(images, output, options, _model(model, calibration))
+    grid = grid_options(images, chosen, slide)
+    how = None if no_measure else measuring(measure.rules, measure.measure_calibration, measure.stains)
+    options = Options(grid, slide.pixel_size, chosen.select, device, seed, overwrite, how)
+    work(images, output, options, model.load())
 
 
 @app.command("measure", rich_help_panel=_WORK)
+@grouped
 def _measure(
     images: Images,
     output: Folder,
-    cores: CoresFile = None,
-    select: Select = None,
-    rules: Rules = "breast",
-    measure_calibration: MeasureCalibration = None,
-    stains: StainsFile = None,
-    single_core: SingleCore = False,
-    pixel_size: PixelSize = None,
-    core_diameter: CoreDiameter = None,
-    like: Like = None,
-    sectors: Sectors = False,
-    tma_map: TMAMap = None,
+    *,
+    chosen: CoresOptions,
+    measure: MeasureOptions,
+    slide: SlideOptions,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure the membranes of the cores of slides without any model: the same files, her2_score empty."""
+    from napari_her2.cli.grid import grid_options
     from napari_her2.cli.measure import measuring
     from napari_her2.cli.work import Options, work
 
-    _check_rules(rules)
-    grid = _grid(images, core_diameter, cores, like, single_core, sectors, tma_map)
-    how = measuring(rules, measure_calibration, stains)
-    work(images, output, Options(grid, pixel_size, select, overwrite=overwrite, measure=how))
-
-
-def _grid(
-    images: list[Path],
-    core_diameter: float | None,
-    cores: Path | None,
-    like: Path | None,
-    single_core: bool,
-    sectors: bool,
-    tma_map: Path | None,
-) -> Any:
-    """How `score` and `measure` come by the cores."""
-    from napari_her2.cli.grid import GridOptions
-
-    if cores is not None and (single_core or len(images) > 1):
-        sentence = "it holds the cores of one slide: name one IMAGE, without --single-core."
-        raise typer.BadParameter(sentence, param_hint="--cores")
-    if like is not None and (single_core or cores is not None):
-        raise typer.BadParameter("it stands in for --cores and --single-core: give one of them.", param_hint="--like")
-    return GridOptions(
-        core_diameter=core_diameter, cores=cores, like=like, single_core=single_core, sectors=sectors, tma_map=tma_map
-    )
-
-
-def _check_rules(rules: str) -> None:
-    from napari_her2.cli.measure import RULES_OF
-
-    if rules not in RULES_OF:
-        raise typer.BadParameter(f"{rules} is none of {', '.join(RULES_OF)}.", param_hint="--rules")
+    grid = grid_options(images, chosen, slide)
+    how = measuring(measure.rules, measure.measure_calibration, measure.stains)
+    work(images, output, Options(grid, slide.pixel_size, chosen.select, overwrite=overwrite, measure=how))
 
 
 @app.command("evaluate", rich_help_panel=_WORK)
+@grouped
 def _evaluate(
     manifest: Manifest,
     output: Folder,
-    model: ModelName = None,
-    calibration: CalibrationFile = None,
+    *,
+    model: ModelOptions,
     split: Split = None,
     coverage: Annotated[
         float, typer.Option(min=0.05, max=1, help="Share of the cores, the surest first, whose accuracy is stated.")
@@ -277,9 +156,8 @@ def _evaluate(
     """Score cores of known score and report how well the model agrees; stopped and called again, it goes on."""
     from napari_her2.cli.evaluate import EvaluateOptions, evaluate_model
 
-    _check_device(device)
     options = EvaluateOptions(split, device, pixel_size, coverage, seed, overwrite)
-    evaluate_model(manifest, _model(model, calibration), output, options)
+    evaluate_model(manifest, model.load(), output, options)
 
 
 @app.command("calibrate", rich_help_panel=_WORK)
@@ -309,15 +187,13 @@ def _calibrate(
     """
     from napari_her2.cli.evaluate import EvaluateOptions, calibrate_model
 
-    _check_device(device)
     options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite)
     if measure:
         from napari_her2.cli.thresholds import calibrate_measurement
 
-        _check_rules(rules)
         calibrate_measurement(controls, batch, output, rules, options)
         return
-    calibrate_model(controls, _model(model, None), batch, output, options)
+    calibrate_model(controls, ModelOptions(model).load(), batch, output, options)
 
 
 @app.command("train", rich_help_panel=_WORK)
@@ -345,36 +221,8 @@ def _train(
     """Train a model on your own labels, and measure it by patient; stopped and called again, it goes on."""
     from napari_her2.cli.train import TrainOptions, train_model
 
-    _check_device(device)
     options = TrainOptions(coverage, folds, seed, device, pixel_size, cache, overwrite)
-    train_model(manifest, _model(model, None), output, options)
-
-
-def _check_device(device: str) -> None:
-    from napari_her2.engine import DEVICES
-
-    if device not in DEVICES:
-        raise typer.BadParameter(f"{device} is none of {', '.join(DEVICES)}.", param_hint="--device")
-
-
-def _model(name: str | None, calibration: Path | None) -> Any:
-    """The model asked for, with the cut points of a batch when they are given."""
-    from napari_her2.models import DEFAULT_MODEL, load_model
-
-    model = load_model(name or DEFAULT_MODEL)
-    if calibration is None:
-        return model
-    from napari_her2.recalibrate import apply_recalibration, read_recalibration
-
-    return apply_recalibration(model, read_recalibration(calibration))
-
-
-def _corner(text: str) -> str:
-    from napari_her2.cli.grid import CORNERS
-
-    if text not in CORNERS:
-        raise typer.BadParameter(f"{text} is none of {', '.join(CORNERS)}.", param_hint="--count-from")
-    return text
+    train_model(manifest, ModelOptions(model).load(), output, options)
 
 
 @app.command(rich_help_panel=_BESIDE)

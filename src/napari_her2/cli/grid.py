@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
+from napari_her2.cli.options import CoresOptions, FindOptions, SlideOptions
 from napari_her2.cores import Core, CoreGrid
 from napari_her2.dearray import DearrayParams, find_cores
 from napari_her2.errors import CoresError
@@ -16,30 +19,39 @@ from napari_her2.naming import Naming, naming_of, parse_labels
 from napari_her2.sectors import split_sectors
 from napari_her2.slide import Slide
 
-__all__ = ["CORNERS", "GridOptions", "grid_of_slide"]
-
-CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
+__all__ = ["GridOptions", "grid_of_slide", "grid_options"]
 
 
 @dataclass(frozen=True)
-class GridOptions:
-    """How the cores of a slide are come by, by the names of the command line; see ``napari-her2 dearray --help``."""
+class GridOptions(FindOptions):
+    """How the cores of a slide are come by, by the names of the command line: found, read from a file, or one only."""
 
-    core_diameter: float | None = None
-    rows: int | None = None
-    columns: int | None = None
-    pitch: float | None = None
-    rotation: float | None = None
-    blocks: int | None = None
     cores: Path | None = None
-    like: Path | None = None
     single_core: bool = False
-    sectors: bool = False
-    row_labels: str | None = None
-    column_labels: str | None = None
-    column_first: bool = False
-    count_from: str = "top-left"
-    tma_map: Path | None = None
+
+
+def grid_options(images: list[Path], chosen: CoresOptions, slide: SlideOptions) -> GridOptions:
+    """How `score` and `measure` come by the cores.
+
+    Raises
+    ------
+    typer.BadParameter
+        If one option contradicts another.
+    """
+    cores, single_core, like = chosen.cores, slide.single_core, slide.like
+    if cores is not None and (single_core or len(images) > 1):
+        sentence = "it holds the cores of one slide: name one IMAGE, without --single-core."
+        raise typer.BadParameter(sentence, param_hint="--cores")
+    if like is not None and (single_core or cores is not None):
+        raise typer.BadParameter("it stands in for --cores and --single-core: give one of them.", param_hint="--like")
+    return GridOptions(
+        core_diameter=slide.core_diameter,
+        cores=cores,
+        like=like,
+        single_core=single_core,
+        sectors=slide.sectors,
+        tma_map=slide.tma_map,
+    )
 
 
 def grid_of_slide(slide: Slide, options: GridOptions, remark: Callable[[str], None]) -> CoreGrid:
