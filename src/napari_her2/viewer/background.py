@@ -1,13 +1,18 @@
-"""Background: one function at a time in another thread, which can be given up."""
+"""Background: one function at a time in another thread, which can be given up; what is told when it fails."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from napari.qt.threading import create_worker
 
-__all__ = ["Background"]
+from napari_her2.errors import HER2Error
+
+__all__ = ["Background", "sentence"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class Background:
@@ -43,3 +48,11 @@ class Background:
         """Take no notice of the result; the thread ends by itself."""
         self._job += 1
         self.name = ""
+
+
+def sentence(error: BaseException, doing: str) -> str:
+    """One sentence for the user; what is no error of theirs goes to the log in full."""
+    if isinstance(error, HER2Error):
+        return str(error)
+    _LOG.error("%s failed", doing, exc_info=error)
+    return f"{doing} stopped at an unexpected error ({type(error).__name__}: {error}); what is done is kept."

@@ -18,13 +18,12 @@ from napari_her2.membrane.batch import BatchThresholds
 from napari_her2.scores import Places
 from napari_her2.stain_range import nuclear_warning
 from napari_her2.viewer import ask
-from napari_her2.viewer.background import Background
+from napari_her2.viewer.background import Background, sentence
 from napari_her2.viewer.cells_layer import core_of_cells, hide_cells, show_cells
 from napari_her2.viewer.cells_view import core_in_view, look_into
 from napari_her2.viewer.cores_measured import agree, by_network, clear_measured, measured_of_layer, set_measured
 from napari_her2.viewer.drawn_regions import DrawnRegions
 from napari_her2.viewer.measure_worker import MeasureRun
-from napari_her2.viewer.score_worker import sentence
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.slide_layer import KEY

@@ -24,17 +24,17 @@ from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 from napari_her2.viewer import ask, one_way
 from napari_her2.viewer.autosave import Autosave
-from napari_her2.viewer.background import Background
+from napari_her2.viewer.background import Background, sentence
+from napari_her2.viewer.core_run import CoreRun
 from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer, grid_of_layer
 from napari_her2.viewer.cores_measured import measured_of_layer
 from napari_her2.viewer.cores_watch import CoresWatch
 from napari_her2.viewer.edit_layer import Scored, write_grid
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.keep_readings import readings_onto
-from napari_her2.viewer.measure_worker import MeasureRun
 from napari_her2.viewer.recut import model_of_layer
 from napari_her2.viewer.regions_layer import find_regions_layer, regions_of_layer
-from napari_her2.viewer.score_worker import ScoreRun, sentence
+from napari_her2.viewer.score_worker import ScoreRun
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
 
@@ -62,7 +62,7 @@ class Session:
         self.model: ScoringModel | None = None
         self.device = "auto"
         self.params = DearrayParams()
-        self.run: ScoreRun | MeasureRun | None = None
+        self.run: CoreRun[Any] | None = None
         self._open = False
         self._background = Background()
         self._watch = CoresWatch(viewer.layers)

@@ -14,8 +14,7 @@ from napari_her2.files import writing
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
 from napari_her2.stain.vectors import Role, angle
-from napari_her2.viewer.background import Background
-from napari_her2.viewer.score_worker import sentence
+from napari_her2.viewer.background import Background, sentence
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.slide_layer import KEY
 from napari_her2.viewer.stain_layers import (

@@ -18,8 +18,8 @@ from napari_her2.errors import CoresError, HER2Error
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES
 from napari_her2.slide import Slide
+from napari_her2.viewer.background import sentence
 from napari_her2.viewer.cores_layer import find_cores_layer, grid_of_layer
-from napari_her2.viewer.score_worker import sentence
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.slide_layer import slide_of_layer
 
