@@ -13,8 +13,11 @@ from napari_her2.export import read_cores
 from napari_her2.export.geojson import write_geojson
 from napari_her2.export.qptma import write_qptma
 from napari_her2.scores import SCORES
+from napari_her2.scoring import slide_flags
+from napari_her2.stain import QUPATH_STAINS
 from napari_her2.table import cores_table
 from napari_her2.viewer.session import Session
+from napari_her2.viewer.stain_layers import keep_stains, stains_of_layer
 from napari_her2.viewer.steps import next_step
 
 TOP = ["A-1", "A-2", "A-3", "A-4"]
@@ -382,3 +385,12 @@ def test_a_slide_stained_beyond_the_models_range_is_told(found, qtbot):
     qtbot.waitUntil(lambda: not found.working, timeout=20_000)
     assert "calibrate on control cores" in found.sentences[-1][0]
     assert not found.sentences[-1][1]
+
+
+def test_flags_of_the_slide_go_by_the_stains_that_are_kept_with_it(found, qtbot):
+    found.model = replace(found.model, stain_range={"blue": [5.0, 6.0], "brown": [0.0, 9.0]})
+    keep_stains(found.image, replace(QUPATH_STAINS, white=(200.0, 200.0, 200.0)))
+    by_these, by_own = (slide_flags(found.slide, [], found.model, s) for s in (stains_of_layer(found.image), None))
+    assert by_these != by_own
+    score(found, qtbot, TOP)
+    assert found.cores_layer.metadata["napari_her2"]["slide_flags"] == list(by_these)

@@ -18,6 +18,7 @@ from napari_her2.slide import Slide
 from napari_her2.viewer.core_run import CoreRun
 from napari_her2.viewer.cores_scores import set_scores
 from napari_her2.viewer.heatmap_layer import add_heatmap_layer, find_heatmap_layer, heatmap_of_layer, redraw
+from napari_her2.viewer.stain_layers import stains_of_layer
 
 __all__ = ["ScoreRun"]
 
@@ -57,7 +58,8 @@ class ScoreRun(CoreRun[CoreScore]):
             for score in scores:
                 yield score
                 done.append(replace(score, places=None))
-        self.flags = slide_flags(self.slide, done, self.model)
+        # the stains as they stand now: they may have been found or corrected meanwhile
+        self.flags = slide_flags(self.slide, done, self.model, stains_of_layer(self.image))
 
     def write(self, scores: list[CoreScore]) -> list[CoreScore]:
         """Write scores into the layer of cores."""
