@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from discs import MockEngine, discs_grid, discs_picture
 from napari_her2.cores import CoreGrid
 from napari_her2.models import ScoringModel
 from napari_her2.pyramid import LevelSpec, PyramidSpec
 from napari_her2.slide import Slide
+
+# how long an example takes says how busy the machine is
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from napari_her2.slide import Slide
 from napari_her2.stain import divide_white, optical_density, tissue_mask, white_point
@@ -28,6 +29,16 @@ def test_painted_white_is_not_glass():
     picture = glass()
     picture[:100] = 255
     assert np.abs(white_point(picture) - GLASS).max() < 1.5
+
+
+def test_the_white_point_is_the_median_of_the_blurred_glass():
+    picture = glass()
+    picture[:, :60], picture[:40] = (150, 120, 100), 255
+    smooth = ndimage.uniform_filter(picture.astype(float), (5, 5, 1))
+    luminance = smooth @ (0.299, 0.587, 0.114)
+    unpainted = ~ndimage.binary_dilation((picture >= 254).all(axis=-1), iterations=3)
+    shown = unpainted & (np.abs(luminance - np.percentile(luminance[unpainted], 99.5)) <= 10)
+    assert white_point(picture) == pytest.approx(np.median(smooth[shown], axis=0), abs=0.01)
 
 
 def test_a_slide_without_glass_is_taken_as_it_is():

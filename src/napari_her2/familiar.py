@@ -57,34 +57,38 @@ def core_look(pixels: npt.NDArray[np.uint8]) -> FloatArray:
 
 def _patch_look(patch: npt.NDArray[np.uint8]) -> FloatArray | None:
     top, left = ((n - min(n, _MIDDLE)) // 2 for n in patch.shape[:2])
-    density = optical_density(np.ascontiguousarray(patch[top : top + _MIDDLE, left : left + _MIDDLE]))
-    smooth = ndimage.uniform_filter(density, (3, 3, 1))
-    size = np.sqrt((smooth**2).sum(axis=-1))
+    density = optical_density(patch[top : top + _MIDDLE, left : left + _MIDDLE])
+    # a plane for each channel: what follows then runs over neighbours in memory
+    density = np.ascontiguousarray(np.moveaxis(density, -1, 0))
+    smooth = ndimage.uniform_filter(density, (1, 3, 3))
+    size = np.sqrt((smooth**2).sum(axis=0))
     tissue = size > _COLOURED
     if np.count_nonzero(tissue) < min(_LEAST, tissue.size // 4):
         return None
-    darker = tissue & (size >= np.median(size[tissue]))
-    colour = smooth[darker] / size[darker][:, None]
-    amounts = smooth @ np.linalg.inv(QUPATH_STAINS.mixing).T.astype(np.float32)
-    h, d, foreign = (amounts[..., k] for k in range(3))
+    darker = np.flatnonzero(tissue & (size >= np.median(size[tissue])))
+    colour = smooth.reshape(3, -1).take(darker, axis=1) / size.take(darker)
+    unmixing = np.linalg.inv(QUPATH_STAINS.mixing).astype(np.float32)
+    h, d, foreign = (unmixing @ smooth.reshape(3, -1)).reshape(smooth.shape)
     # what is as wide as a nucleus, for which every second pixel will do, and what is as thin as a membrane
     brown = np.maximum(d, 0)
     there = tissue[::2, ::2]
     wide_d, wide_h = (_between(stain[::2, ::2], 1, 4)[there] for stain in (brown, h))
     thin = _between(brown, 1, 2)[tissue]
-    together = float(np.mean((wide_d - wide_d.mean()) * (wide_h - wide_h.mean())))
+    spots = wide_d - wide_d.mean()
+    together = float(np.mean(spots * (wide_h - wide_h.mean())))
+    grain = (density - smooth).reshape(3, -1).take(np.flatnonzero(tissue), axis=1)
     return np.array(
         [
-            *colour.mean(axis=0),
+            *colour.mean(axis=1),
             # on logarithms, because it is their absence that is strange: a grey picture has one colour
-            np.log(colour[:, 0].std() + 0.005),
-            np.log(colour[:, 2].std() + 0.005),
+            np.log(colour[0].std() + 0.005),
+            np.log(colour[2].std() + 0.005),
             np.log(np.abs(foreign[tissue]).mean() / size[tissue].mean() + 0.005),
             np.log(size[tissue].mean()),
             together / np.sqrt((wide_d.var() + 0.02**2) * (wide_h.var() + 0.01**2)),
-            np.cbrt(np.mean((wide_d - wide_d.mean()) ** 3)) / np.sqrt(wide_d.var() + 0.02**2),
+            np.cbrt(np.mean(spots * spots * spots)) / np.sqrt(wide_d.var() + 0.02**2),
             np.log((wide_d.std() + 0.005) / (thin.std() + 0.005)),
-            np.log((density - smooth)[tissue].std() + 1e-3),
+            np.log(grain.std() + 1e-3),
         ]
     )
 

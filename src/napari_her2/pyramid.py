@@ -15,9 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_her2.cores import Core
-from napari_her2.slide import RGB, Slide
+from napari_her2.slide import GLASS, RGB, Slide
 from napari_her2.square import MASK_STEP, in_disc, read_square
-from napari_her2.stain import divide_white, tissue_mask
+from napari_her2.stain import tissue_mask, white_table
 
 __all__ = ["LevelSpec", "PyramidSample", "PyramidSpec", "core_rng", "sample", "tiles"]
 
@@ -144,22 +144,23 @@ def sample(
         If the slide cannot be read there.
     """
     zoom = spec.mpp / slide.require_mpp()  # level-0 pixels per pixel of the full-resolution block
-    block = divide_white(_read_block(slide, core, zoom), white)
+    block = _read_block(slide, core, zoom, white)
     y0, x0, _, _ = core.box
     mask = _tissue_in_disc(block)
     rng = core_rng(slide, core, seed)
     centres = _morton_order(mask)
-    pixels, level, places = [], [], []
-    for index, part in enumerate(spec.levels):
+    level = np.repeat(np.arange(len(spec.levels)), [part.count if len(centres) else 0 for part in spec.levels])
+    pixels = _no_pixels(len(level), spec)
+    places: list[tuple[float, float, float]] = []
+    for part in spec.levels if len(centres) else ():
         whole = part.downsample == 0
-        factor = max(1.0, max(block.shape[:2]) / spec.patch) if whole else part.downsample
-        picture = _shrink(block, factor)
+        factor = max(1.0, max(block.size) / spec.patch) if whole else part.downsample
+        picture = np.asarray(_shrink(block, factor))
         for cy, cx in _draw(centres, part.count, rng):
             top, left = (0, 0) if whole else _corner(cy / factor, cx / factor, picture.shape, spec.patch)
-            pixels.append(_cut(picture, top, left, spec.patch))
-            level.append(index)
+            _cut(picture, top, left, pixels[len(places)])
             places.append((y0 + top * factor * zoom, x0 + left * factor * zoom, spec.patch * factor * zoom))
-    return _as_sample(pixels, level, places, spec, mask, zoom, core)
+    return _as_sample(pixels, level, places, mask, zoom, core)
 
 
 def tiles(
@@ -195,25 +196,31 @@ def tiles(
         See `sample`.
     """
     zoom = spec.mpp / slide.require_mpp()
-    block = divide_white(_read_block(slide, core, zoom), white)
+    block = _read_block(slide, core, zoom, white)
     y0, x0, _, _ = core.box
-    mask = _tissue_in_disc(block)
+    mask, picture = _tissue_in_disc(block), np.asarray(block)
     inner = spec.patch - 2 * margin
     i, j = (at * MASK_STEP // inner for at in np.nonzero(mask))
     corners = [(int(r) * inner - margin, int(c) * inner - margin) for r, c in np.unique(np.stack([i, j]), axis=1).T]
     for start in range(0, len(corners), batch):
         some = corners[start : start + batch]
         places = [(y0 + top * zoom, x0 + left * zoom, spec.patch * zoom) for top, left in some]
-        pixels = [_cut(block, top, left, spec.patch) for top, left in some]
-        patches = _as_sample(pixels, [0] * len(some), places, spec, mask, zoom, core)
+        pixels = _no_pixels(len(some), spec)
+        for out, (top, left) in zip(pixels, some, strict=True):
+            _cut(picture, top, left, out)
+        patches = _as_sample(pixels, np.zeros(len(some), np.intp), places, mask, zoom, core)
         yield patches, (start + len(some)) / len(corners)
 
 
+def _no_pixels(count: int, spec: PyramidSpec) -> RGB:
+    """Room for so many patches."""
+    return np.empty((count, spec.patch, spec.patch, 3), np.uint8)
+
+
 def _as_sample(
-    pixels: list[RGB],
-    level: list[int],
+    pixels: RGB,
+    level: npt.NDArray[np.intp],
     places: list[tuple[float, float, float]],
-    spec: PyramidSpec,
     mask: npt.NDArray[np.bool_],
     zoom: float,
     core: Core,
@@ -221,8 +228,8 @@ def _as_sample(
     table = np.array(places, np.float64).reshape(-1, 3)
     y0, x0, _, _ = core.box
     return PyramidSample(
-        pixels=np.stack(pixels) if pixels else np.empty((0, spec.patch, spec.patch, 3), np.uint8),
-        level=np.array(level, np.intp),
+        pixels=pixels,
+        level=level,
         y=table[:, 0],
         x=table[:, 1],
         size=table[:, 2],
@@ -232,37 +239,45 @@ def _as_sample(
     )
 
 
-def _read_block(slide: Slide, core: Core, zoom: float) -> RGB:
-    """The square under the core, read at the level at least as fine as wanted and brought to the zoom wanted."""
+def _read_block(slide: Slide, core: Core, zoom: float, white: npt.ArrayLike) -> Image.Image:
+    """The square under the core, read at the level at least as fine as wanted and brought to the zoom wanted.
+
+    It stays with Pillow while it is divided by the glass and made smaller: each way in and out copies it.
+    """
     y0, x0, y1, x1 = core.box
-    return _resize(read_square(slide, core, zoom), max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom)))
+    block = Image.fromarray(read_square(slide, core, zoom))
+    block = _resize(block, max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom)))
+    return block.point(white_table(white).ravel().tolist())
 
 
-def _resize(picture: RGB, height: int, width: int) -> RGB:
-    if picture.shape[:2] == (height, width):
+def _resize(picture: Image.Image, height: int, width: int) -> Image.Image:
+    if picture.size == (width, height):
         return picture
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(resized)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _shrink(picture: RGB, factor: float) -> RGB:
-    h, w = picture.shape[:2]
-    return _resize(picture, max(1, round(h / factor)), max(1, round(w / factor)))
+def _shrink(picture: Image.Image, factor: float) -> Image.Image:
+    return _resize(picture, max(1, round(picture.height / factor)), max(1, round(picture.width / factor)))
 
 
-def _tissue_in_disc(block: RGB) -> npt.NDArray[np.bool_]:
-    mask = tissue_mask(_shrink(block, MASK_STEP))
+def _tissue_in_disc(block: Image.Image) -> npt.NDArray[np.bool_]:
+    mask = tissue_mask(np.asarray(_shrink(block, MASK_STEP)))
     return np.asarray(mask & in_disc(mask.shape))
 
 
 def _morton_order(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Centres of the tissue pixels of a mask, in pixels of the block, along a Z-order curve; shape (n, 2)."""
     i, j = np.nonzero(mask)
-    key = np.zeros(len(i), np.int64)
-    for bit in range(16):
-        key |= ((i >> bit) & 1) << (2 * bit + 1) | ((j >> bit) & 1) << (2 * bit)
-    order = np.argsort(key, kind="stable")
+    key = _spread(i) << 1 | _spread(j)
+    order = np.argsort(key)
     return np.asarray((np.stack([i, j], axis=1)[order] + 0.5) * MASK_STEP, np.float64)
+
+
+def _spread(number: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """The lower 16 bits of each number with an empty bit before each."""
+    for shift, bits in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        number = (number | number << shift) & bits
+    return number
 
 
 def _draw(centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -283,10 +298,11 @@ def _corner(cy: float, cx: float, shape: tuple[int, ...], patch: int) -> tuple[i
     return corner[0], corner[1]
 
 
-def _cut(picture: RGB, top: int, left: int, patch: int) -> RGB:
-    """A patch of the picture; what lies outside is glass."""
-    out = np.full((patch, patch, 3), 255, np.uint8)
+def _cut(picture: RGB, top: int, left: int, out: RGB) -> None:
+    """Fill a square patch from the picture; what lies outside is glass."""
     h, w = picture.shape[:2]
-    ya, yb, xa, xb = max(0, top), min(h, top + patch), max(0, left), min(w, left + patch)
+    side = len(out)
+    ya, yb, xa, xb = max(0, top), min(h, top + side), max(0, left), min(w, left + side)
+    if (yb - ya, xb - xa) != (side, side):
+        out[:] = GLASS
     out[ya - top : yb - top, xa - left : xb - left] = picture[ya:yb, xa:xb]
-    return out

@@ -232,13 +232,18 @@ def _block_mean(picture: RGB, factor: int) -> RGB:
     if factor == 1:
         return picture
     h, w = picture.shape[:2]
-    pad = ((0, -h % factor), (0, -w % factor), (0, 0))
-    padded = np.pad(picture, pad, mode="edge")
-    # rows first, as contiguous additions: 10 times faster than one sum over both axes of blocks
-    total = np.zeros((padded.shape[0] // factor, *padded.shape[1:]), np.uint32)
+    if h % factor or w % factor:
+        picture = np.pad(picture, ((0, -h % factor), (0, -w % factor), (0, 0)), mode="edge")
+    # 16 bits hold the sum of 16 x 16 pixels
+    kind = np.uint16 if factor <= 16 else np.uint32
+    # rows first, as contiguous additions, then channel by channel: 10 times faster than one sum over blocks
+    total = np.zeros((len(picture) // factor, *picture.shape[1:]), kind)
     for i in range(factor):
-        total += padded[i::factor]
-    across = np.zeros((total.shape[0], total.shape[1] // factor, 3), np.uint32)
-    for j in range(factor):
-        across += total[:, j::factor]
-    return (across // np.uint32(factor * factor)).astype(np.uint8)
+        total += picture[i::factor]
+    out = np.empty((total.shape[0], total.shape[1] // factor, 3), np.uint8)
+    for channel in range(3):
+        across = total[:, ::factor, channel].copy()
+        for j in range(1, factor):
+            across += total[:, j::factor, channel]
+        out[..., channel] = across // kind(factor * factor)
+    return out
