@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from napari_her2.encoders import EncoderSource, encoder_source
 from napari_her2.familiar import fit_familiar
@@ -54,7 +55,7 @@ def main() -> None:
     licence = source.licence or "none given, they start anew"
     print(f"encoder {source.name}; licence of its weights: {licence}", flush=True)
     network, history = train(options.run, real, options, source)
-    model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec(), network=source.network)
+    model = ScoringModel(name=options.output.name, version="4", spec=PyramidSpec(), network=source.network)
     model = save_model(model, network, options.output)
     cache = options.run / f"judged-{model.weights_sha256[:12]}"
     learned = judged(model, generated_slides(options.cores, 1), cache)
@@ -142,14 +143,17 @@ def train(
     tiles = generated.paths()[: options.tiles]
     torch.manual_seed(options.seed)
     network = PlaceNetwork.from_source(source)
-    if source.name == "efficientnet_lite0" and source.weights is None:
-        network.start_from_imagenet()
-    params = FitParams(steps=options.steps, seed=options.seed)
-    history = fit(network, tiles, [], params, run / "generated.pt", report=_tell)
+    params, history = FitParams(steps=options.steps, seed=options.seed), list[float]()
+    if options.start:
+        network.load_state_dict(load_file(load_model(options.start).weights_path))
+    else:
+        if source.name == "efficientnet_lite0" and source.weights is None:
+            network.start_from_imagenet()
+        history = fit(network, tiles, [], params, run / "generated.pt", report=_tell)
     if options.further_steps:
-        # 0 against 1+ is the border that is learned last: tiles with nothing stronger come twice as often
-        tiles = tiles + [tile for tile in tiles if _strongest(tile) in (1, 2)]
-        params = replace(params, steps=options.further_steps, seed=options.seed + 1, tiles=4, rate=params.rate / 2)
+        # 0 against 1+ is the border that is learned last: tiles with nothing stronger come half as often again
+        tiles = 2 * tiles + [tile for tile in tiles if _strongest(tile) in (1, 2)]
+        params = replace(params, steps=options.further_steps, seed=options.seed + 1, rate=params.rate / 2)
         history = fit(network, tiles, [], params, run / "further.pt", report=_tell)
     if real is None or not options.real_steps:
         return network, history
@@ -185,16 +189,17 @@ def model_card(
     tried: Sequence[JudgedCore],
 ) -> dict[str, Any]:
     """What the model learned from, what it was measured on, and what it must not be used for."""
-    tiles = f"{options.tiles} generated tiles of 512 x 512 pixels at 0.5 µm/px, {options.steps} steps"
+    tiles = f"{options.tiles} generated tiles of 512 x 512 pixels at 0.5 µm/px, "
+    tiles += f"going on from {options.start}" if options.start else f"{options.steps} steps"
     if options.further_steps:
-        tiles += f"; then {options.further_steps} steps with tiles of 0 and 1+ twice as often"
+        tiles += f"; then {options.further_steps} steps with tiles of 0 and 1+ half as often again"
     learned_from_real = bool(tried and options.real_steps)
     if learned_from_real:
         tiles += f"; then {options.real_steps} steps, four tiles in ten from {options.real_tiles} of real tissue with "
         tiles += "changed stain"
     return {
         "intended use": INTENDED,
-        "learned from": {"tiles": tiles, "last loss (nats a place)": round(history[-1], 4)},
+        "learned from": {"tiles": tiles, "last loss (nats a place)": round(history[-1], 4) if history else None},
         "calibrated on": f"{options.cores} generated cores",
         "indeterminate": "the least sure 15 % of those",
         "measured on generated cores kept apart": agreement(
@@ -215,13 +220,14 @@ def describe(core: JudgedCore, calibration: Calibration) -> str:
     return f"{core.name}: labelled {core.score}, value {value:.2f}, P = {likely.round(2).tolist()}"
 
 
-def _options() -> argparse.Namespace:
+def _options(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m napari_her2.training", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run: tiles and checkpoint")
     parser.add_argument("-o", "--output", type=Path, required=True, help="model folder; its name is the model's")
     parser.add_argument("--design", choices=("places", "stacked"), default="places", help="stacked: as published")
     parser.add_argument("--encoder", default="efficientnet_lite0", help="name in timm, or a folder with config.json")
     parser.add_argument("--encoder-weights", type=Path, help="safetensors file for an encoder by name")
+    parser.add_argument("--start", help="model to go on from, with --further-steps and --real-steps alone")
     parser.add_argument("--tiles", type=int, default=3000, help="generated tiles, or cores of the stacked design")
     parser.add_argument("--steps", type=int, default=FitParams.steps, help="steps on generated tiles alone")
     parser.add_argument(
@@ -236,7 +242,7 @@ def _options() -> argparse.Namespace:
         "--cores", type=int, default=240, help="generated cores to calibrate on; half as many blind ones to measure on"
     )
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 if __name__ == "__main__":
