@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel
 
-__all__ = ["DEVICES", "Engine", "open_engine"]
+__all__ = ["DEVICES", "Engine", "choose_device", "open_engine"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -61,16 +61,33 @@ def open_engine(model: ScoringModel, device: str = "auto") -> Engine:
     ModelError
         If the device is not there, or the model's files are missing or changed.
     """
+    found = choose_device(device)
+    return CompiledEngine(model) if found == "cpu" else TorchEngine(model, found)
+
+
+def choose_device(device: str) -> str:
+    """Where a network shall run: "cpu", which is compiled for, or "cuda" or "mps", which torch runs on.
+
+    Parameters
+    ----------
+    device : str
+        One of `DEVICES`. "auto" takes CUDA or MPS when torch has them, else the CPU.
+
+    Raises
+    ------
+    ModelError
+        If the device is not there.
+    """
     if device not in DEVICES:
         raise ModelError(f'There is no device "{device}": choose one of {", ".join(DEVICES)}.')
     if device == "cpu" or (device == "auto" and not _graphics_driver()):
-        return CompiledEngine(model)
+        return "cpu"
     found = _torch_devices()
     if device == "auto":
-        return TorchEngine(model, found[0]) if found else CompiledEngine(model)
+        return found[0] if found else "cpu"
     if device not in found:
         raise ModelError(f"This machine offers torch no {device} device: choose auto or cpu.")
-    return TorchEngine(model, device)
+    return device
 
 
 class CompiledEngine:

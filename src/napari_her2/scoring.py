@@ -24,6 +24,7 @@ from napari_her2.stain_range import range_flag, slide_staining
 
 __all__ = [
     "BETWEEN",
+    "FADE",
     "MIN_TISSUE",
     "decided",
     "dense_pieces",
@@ -41,7 +42,7 @@ BETWEEN = "Between"
 MIN_TISSUE = 0.02
 _BOOTSTRAPS = 64
 #: Tumour share of a place at which its grade is half believed.
-_FADE = 0.15
+FADE = 0.15
 #: Pixels from one place of a patch to the next.
 _STRIDE = 16
 
@@ -243,7 +244,7 @@ def judge_places(
 def place_grades(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Grade (0..3) of the tumour at each place, drawn to 0 where there is hardly any; (n, 5, y, x) -> (n * y * x,)."""
     tumour = 1 - shares[:, 0]
-    grade = (shares[:, 2] + 2 * shares[:, 3] + 3 * shares[:, 4]) * (1 + _FADE) / (tumour + _FADE)
+    grade = (shares[:, 2] + 2 * shares[:, 3] + 3 * shares[:, 4]) * (1 + FADE) / (tumour + FADE)
     return np.asarray(grade.reshape(-1), np.float32)
 
 

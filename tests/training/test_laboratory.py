@@ -24,8 +24,9 @@ from napari_her2.scoring import judge_places, place_weights, pool
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_DAB, QUPATH_HEMATOXYLIN, optical_density, white_point
 from napari_her2.training import lab_features
+from napari_her2.training.lab_cuts import log_likelihood
 from napari_her2.training.lab_features import Encoder, open_encoder, restained
-from napari_her2.training.lab_head import Head, _log_likelihood, base_head, core_values, judge_features
+from napari_her2.training.lab_head import Head, base_head, core_values, judge_features
 from napari_her2.training.laboratory import (
     LEAST_CORES,
     LEAST_PATIENTS,
@@ -207,7 +208,7 @@ def test_the_likelihood_is_that_of_the_score(score: int, value: float):
     from napari_her2.scoring import score_probabilities
 
     calibration = Calibration()
-    log = _log_likelihood(torch.tensor([value]), torch.tensor([score]), calibration, torch.zeros(4))
+    log = log_likelihood(torch.tensor([value]), torch.tensor([score]), calibration, torch.zeros(4))
     assert float(torch.exp(log)) == pytest.approx(score_probabilities(value, calibration)[score], abs=1e-4)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.cores import Core, CoreState
-from napari_her2.engine import DEVICES, _graphics_driver, _torch_devices
+from napari_her2.engine import choose_device
 from napari_her2.errors import HER2Error, ModelError
 from napari_her2.files import writing
 from napari_her2.manifest import parse_score
@@ -183,16 +183,8 @@ def open_encoder(model: ScoringModel, device: str = "auto") -> Encoder:
         If the design of the model has no such layer, or the device is not there.
     """
     check_design(model)
-    if device not in DEVICES:
-        raise ModelError(f'There is no device "{device}": choose one of {", ".join(DEVICES)}.')
-    if device == "cpu" or (device == "auto" and not _graphics_driver()):
-        return _compiled(model)
-    found = _torch_devices()
-    if device == "auto":
-        return _on_device(model, found[0]) if found else _compiled(model)
-    if device not in found:
-        raise ModelError(f"This machine offers torch no {device} device: choose auto or cpu.")
-    return _on_device(model, device)
+    found = choose_device(device)
+    return _compiled(model) if found == "cpu" else _on_device(model, found)
 
 
 def check_design(model: ScoringModel) -> None:

@@ -20,7 +20,9 @@ from torch.nn import functional
 
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.recalibrate import own_cuts
-from napari_her2.training.calibrate import JudgedCore, fit_cuts
+from napari_her2.scoring import FADE
+from napari_her2.training.calibrate import JudgedCore
+from napari_her2.training.lab_cuts import calibrated, cut_numbers, likeliest_slope, log_likelihood, slope_and_cuts
 from napari_her2.training.lab_features import CoreFeatures
 from napari_her2.training.lab_folds import folds_by_patient
 
@@ -179,26 +181,9 @@ def fit_head(
     head, calibration = _applied(numbers, start, cores, base.calibration)
     if apart is None:
         early, cuts = _applied(first, start, learned, base.calibration)
-        slope = _slope(core_values(held, early, cuts), [c.score for c in held], cuts)
+        slope = likeliest_slope(core_values(held, early, cuts), [c.score for c in held], cuts)
         return head, replace(calibration, slope=calibration.slope * slope / cuts.slope), history
     return head, calibrated(np.asarray(apart, float), cores, calibration, params.coverage), history
-
-
-def calibrated(
-    values: npt.NDArray[np.float64], cores: Sequence[CoreFeatures], start: Calibration, coverage: float
-) -> Calibration:
-    """Slope and cut points fitted to values of cores, and the least confidence for a coverage; shape (n,) of values."""
-    from napari_her2.scoring import score_probabilities
-
-    none, one = np.zeros(1, np.intp), np.ones(1, np.float32)
-    # a core of one place has the grade of that place as its value
-    judged = [
-        JudgedCore(c.name, c.score, np.array([v], np.float32), one, none, 1.0)
-        for c, v in zip(cores, values, strict=True)
-    ]
-    fitted = fit_cuts(judged, start)[0]
-    confidence = [score_probabilities(float(v), fitted).max() for v in values]
-    return replace(fitted, indeterminate_below=float(np.quantile(confidence, 1 - coverage)))
 
 
 def _optimise(
@@ -214,7 +199,7 @@ def _optimise(
     apart = _pack(held, levels) if held else None
     spread = torch.from_numpy(_spread(cores, levels))
     weight, bias = torch.from_numpy(start.weight), torch.from_numpy(start.bias)
-    numbers = _Numbers(torch.zeros_like(weight), torch.zeros_like(bias), torch.zeros(len(_cut_numbers(calibration))))
+    numbers = _Numbers(torch.zeros_like(weight), torch.zeros_like(bias), torch.zeros(len(cut_numbers(calibration))))
     for tensor in numbers:
         tensor.requires_grad_()
     moments = [(torch.zeros_like(tensor), torch.zeros_like(tensor)) for tensor in numbers]
@@ -222,7 +207,7 @@ def _optimise(
 
     def loss(of: _Packed, chosen: torch.Tensor, versions: torch.Tensor) -> torch.Tensor:
         values = _values(of, chosen, versions, weight + numbers.weight / spread, bias + numbers.bias, calibration)
-        likely = _log_likelihood(values, of.score[chosen], calibration, numbers.cuts)
+        likely = log_likelihood(values, of.score[chosen], calibration, numbers.cuts)
         return -(of.weight[chosen] * likely).mean()
 
     def look(step: int) -> None:
@@ -313,11 +298,9 @@ def _spread(cores: Sequence[CoreFeatures], levels: int) -> npt.NDArray[np.float3
 
 def _graded(shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Grade and tumour share of places from their class shares (..., 5); as `scoring.place_grades`."""
-    from napari_her2.scoring import _FADE
-
     tumour = 1 - shares[..., 0]
     steps = torch.arange(CLASSES, dtype=shares.dtype).sub(1).clamp(min=0)
-    return (shares @ steps) * (1 + _FADE) / (tumour + _FADE), tumour
+    return (shares @ steps) * (1 + FADE) / (tumour + FADE), tumour
 
 
 def _values(
@@ -359,31 +342,6 @@ def _near(grade: torch.Tensor, mass: torch.Tensor, there: torch.Tensor, calibrat
     return torch.zeros_like(near).scatter(1, order, near).float()
 
 
-def _cut_numbers(calibration: Calibration) -> torch.Tensor:
-    """Log of the slope, the first cut point, and the logs of the steps between cut points."""
-    cuts = torch.tensor(calibration.cuts)
-    return torch.cat([torch.tensor([float(np.log(calibration.slope))]), cuts[:1], torch.log(torch.diff(cuts))])
-
-
-def _slope_and_cuts(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    steps = torch.exp(numbers[2:].clamp(-4, 2))
-    return torch.exp(numbers[0].clamp(-2, 4)), numbers[1] + torch.cat([torch.zeros(1), steps.cumsum(0)])
-
-
-def _log_likelihood(
-    values: torch.Tensor, score: torch.Tensor, calibration: Calibration, moved: torch.Tensor
-) -> torch.Tensor:
-    """Log of the probability of the known score; shapes (cores,)."""
-    slope, cuts = _slope_and_cuts(_cut_numbers(calibration) + moved)
-    logits = slope * (values[:, None] - cuts)
-    edge = torch.full((len(values), 1), 1e4)
-    upper = torch.cat([edge, logits], 1).gather(1, score[:, None])[:, 0]
-    lower = torch.cat([logits, -edge], 1).gather(1, score[:, None])[:, 0]
-    # log(sigmoid(upper) - sigmoid(lower)) without cancellation
-    apart = torch.log(-torch.expm1((lower - upper).clamp(-80, -1e-6)))
-    return functional.logsigmoid(upper) + functional.logsigmoid(-lower) + apart
-
-
 def _applied(
     numbers: _Numbers, start: Head, cores: Sequence[CoreFeatures], calibration: Calibration
 ) -> tuple[Head, Calibration]:
@@ -391,18 +349,6 @@ def _applied(
     spread = _spread(cores, len(start.bias) // CLASSES)
     weight = np.asarray(start.weight + numbers.weight.numpy() / spread, np.float32)
     head = Head(weight, np.asarray(start.bias + numbers.bias.numpy(), np.float32))
-    slope, cuts = _slope_and_cuts(_cut_numbers(calibration) + numbers.cuts)
+    slope, cuts = slope_and_cuts(cut_numbers(calibration) + numbers.cuts)
     a, b, c = (float(cut) for cut in cuts)
     return head, replace(calibration, slope=float(slope), cuts=(a, b, c))
-
-
-def _slope(values: npt.NDArray[np.float64], scores: Sequence[int], calibration: Calibration) -> float:
-    """The likeliest slope for cores held out, drawn to the one that there is as if by four cores."""
-    score, at = torch.tensor(scores), torch.from_numpy(values).float()
-    factors = np.exp(np.linspace(-1.5, 0.7, 45))
-    losses = []
-    for factor in factors:
-        moved = torch.tensor([float(np.log(factor)), 0.0, 0.0, 0.0])
-        likely = float(_log_likelihood(at, score, calibration, moved).sum())
-        losses.append(-likely + 2.0 * float(np.log(factor)) ** 2)
-    return calibration.slope * float(factors[int(np.argmin(losses))])
