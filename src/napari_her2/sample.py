@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import uuid
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from napari_her2.cores import CoreState
 from napari_her2.errors import OutputError, SlideError
+from napari_her2.files import writing
 from napari_her2.naming import core_name
 from napari_her2.slide_files import image_stem
 from napari_her2.training.artefacts import add_dust
@@ -106,12 +106,33 @@ def write_sample_slide(
         If a file is there already, the name or the size asked for cannot be, or nothing can be written there.
     """
     path = Path(path)
+    truth = _checked(path, overwrite)
+    shape = _shape(rows, columns, core_um, pitch_um, mpp)
+    rng = np.random.default_rng((seed, rows, columns))
+    plan = _plan(rng, rows, columns, shape, pitch_um / mpp)
+    pixels, records = _draw(rng, plan, shape, seed, core_um, mpp)
+    with writing(path, overwrite=overwrite) as part, writing(truth, overwrite=overwrite) as truth_part:
+        _write_pyramid(part, image_stem(path), pixels, mpp, quality, seed)
+        with truth_part.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, TRUTH_COLUMNS)
+            writer.writeheader()
+            writer.writerows(records)
+    return path
+
+
+def _checked(path: Path, overwrite: bool) -> Path:
+    """The name of the truth table, once both files may be written."""
     if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         raise OutputError(f"The sample slide is an OME-TIFF: give {path.name} a name that ends in .ome.tif.")
     truth = path.with_name(image_stem(path) + ".truth.csv")
     for file in (path, truth):
         if file.exists() and not overwrite:
             raise OutputError(f"{file} exists: choose another name, or ask to overwrite it.")
+    return truth
+
+
+def _shape(rows: int, columns: int, core_um: float, pitch_um: float, mpp: float) -> tuple[int, int]:
+    """Height and width of a slide in pixels, once it can be drawn."""
     height, width = (math.ceil((n * pitch_um + 0.4 * pitch_um) / mpp) for n in (rows, columns))
     if rows < 1 or columns < 1 or not 0.2 <= mpp <= 1 or core_um > 0.9 * pitch_um or max(height, width) > MAX_SIDE:
         raise OutputError(
@@ -119,26 +140,7 @@ def write_sample_slide(
             "per pixel cannot be drawn: use 0.2 to 1 µm per pixel, cores at most 0.9 of their distance, and at most "
             f"{MAX_SIDE} pixels a side."
         )
-    rng = np.random.default_rng((seed, rows, columns))
-    plan = _plan(rng, rows, columns, (height, width), pitch_um / mpp)
-    pixels, records = _draw(rng, plan, (height, width), seed, core_um, mpp)
-    part, truth_part = (file.with_name(f".{file.name}.part") for file in (path, truth))
-    try:
-        try:
-            _write_pyramid(part, pixels, mpp, quality, seed)
-            with truth_part.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, TRUTH_COLUMNS)
-                writer.writeheader()
-                writer.writerows(records)
-            os.replace(truth_part, truth)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-            truth_part.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path} cannot be written ({reason}): choose a folder that you may write to.") from error
-    return path
+    return height, width
 
 
 def _plan(rng: np.random.Generator, rows: int, columns: int, shape: tuple[int, int], pitch: float) -> list[_Plan]:
@@ -243,7 +245,7 @@ def _speck(rng: np.random.Generator, side: int, mpp: float) -> Tissue:
     return Tissue(canvas.hematoxylin, canvas.dab, np.zeros(shape, np.uint8), mpp)
 
 
-def _write_pyramid(path: Path, pixels: RGB, mpp: float, quality: int, seed: int) -> None:
+def _write_pyramid(path: Path, name: str, pixels: RGB, mpp: float, quality: int, seed: int) -> None:
     """Tiled JPEG OME-TIFF with the smaller levels as SubIFDs, down to about a thousand pixels."""
     import tifffile
 
@@ -262,7 +264,7 @@ def _write_pyramid(path: Path, pixels: RGB, mpp: float, quality: int, seed: int)
     }
     metadata = {
         "axes": "YXS",
-        "Name": image_stem(path.name.removeprefix(".").removesuffix(".part")),
+        "Name": name,
         # tifffile would draw one from the clock: the same slide shall be the same file
         "UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"napari-her2/sample/{seed}/{pixels.shape}")),
         "PhysicalSizeX": mpp,
