@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,32 +136,78 @@ def collect(
         If the model cannot be trained on, or not here.
     """
     slide.require_mpp()
-    white: Any = None
-    image = _identity(slide) if cache is not None else None
+    reader = _Reader(slide, model, cache, device, encoder, versions, seed)
     for core in cores:
         score = parse_score(core.reader_score)
         if score is None or core.state is not CoreState.TISSUE:
             continue
-        path = None if cache is None else cache / f"{_key(image, slide, core, model, versions, seed)}.npz"
-        kept = None if path is None else _read(path, versions)
-        if kept is None:
-            white = white_point(slide.overview()[0]) if white is None else white
-            encoder = encoder or open_encoder(model, device)
-            try:
-                kept = _encode(slide, core, model.spec, white, encoder, versions, seed)
-            except HER2Error as error:
-                remark(f"{slide.name} {core.name} is not learned from: {error}")
-                continue
-            if path is not None:
-                _write(path, *kept)
-        level, hidden = kept
-        if not len(level):
-            remark(f"{slide.name} {core.name} is not learned from: hardly any of it is tissue.")
+        try:
+            level, hidden = reader.read(core)
+        except _LeftOutError as error:
+            remark(f"{slide.name} {core.name} is not learned from: {error}")
             continue
         patient = core.patient_id or f"{slide.name} {core.name}"
         yield CoreFeatures(
             slide.name, core.name, score, patient, level, hidden, y=core.y, x=core.x, diameter=core.diameter
         )
+
+
+class _LeftOutError(HER2Error):
+    """One core cannot be learned from; the others may."""
+
+
+@dataclass
+class _Reader:
+    """Encodes those cores of a slide that are not in the cache; encoder and glass are made ready for the first."""
+
+    slide: Slide
+    model: ScoringModel
+    cache: Path | None
+    device: str
+    encoder: Encoder | None
+    versions: int
+    seed: int
+
+    def read(self, core: Core) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float16]]:
+        """Levels and hidden activations of the places kept of a core, as in `CoreFeatures`.
+
+        Raises
+        ------
+        _LeftOutError
+            If the core cannot be read, or hardly any of it is tissue.
+        HER2Error
+            If no core can be encoded, or kept.
+        """
+        path = None if self.cache is None else self.cache / f"{self._key(core)}.npz"
+        kept = None if path is None else _read(path, self.versions)
+        if kept is None:
+            white = self._white
+            self.encoder = self.encoder or open_encoder(self.model, self.device)
+            try:
+                kept = _encode(self.slide, core, self.model.spec, white, self.encoder, self.versions, self.seed)
+            except HER2Error as error:
+                raise _LeftOutError(str(error)) from error
+            if path is not None:
+                _write(path, *kept)
+        if not len(kept[0]):
+            raise _LeftOutError("hardly any of it is tissue.")
+        return kept
+
+    @cached_property
+    def _white(self) -> npt.NDArray[np.float64]:
+        return white_point(self.slide.overview()[0])
+
+    @cached_property
+    def _image(self) -> Any:
+        return _identity(self.slide)
+
+    def _key(self, core: Core) -> str:
+        """Name of the cache file: of all that the features depend on."""
+        slide, model = self.slide, self.model
+        spec = [model.spec.mpp, model.spec.patch, [[part.count, part.downsample] for part in model.spec.levels]]
+        told = [_FORMAT, self._image, slide.shape, slide.mpp, core.box]
+        told += [model.weights_sha256, spec, self.versions, self.seed]
+        return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
 
 def open_encoder(model: ScoringModel, device: str = "auto") -> Encoder:
@@ -304,13 +351,6 @@ def _identity(slide: Slide) -> Any:
         return [slide.path.name, stat.st_size, stat.st_mtime_ns]
     coarse = np.ascontiguousarray(slide.overview(512)[0])
     return hashlib.blake2b(coarse.tobytes(), digest_size=16).hexdigest()
-
-
-def _key(image: Any, slide: Slide, core: Core, model: ScoringModel, versions: int, seed: int) -> str:
-    """Name of the cache file: of all that the features depend on."""
-    spec = [model.spec.mpp, model.spec.patch, [[part.count, part.downsample] for part in model.spec.levels]]
-    told = [_FORMAT, image, slide.shape, slide.mpp, core.box, model.weights_sha256, spec, versions, seed]
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
 
 def _read(path: Path, versions: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float16]] | None:
