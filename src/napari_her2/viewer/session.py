@@ -18,22 +18,18 @@ from psygnal import Signal
 from napari_her2.cores import CoreGrid
 from napari_her2.dearray import DearrayParams
 from napari_her2.errors import HER2Error
-from napari_her2.grid_edit import reading_order
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
-from napari_her2.viewer import ask, one_way
+from napari_her2.viewer import one_way, results
 from napari_her2.viewer.autosave import Autosave
 from napari_her2.viewer.background import Background, sentence
 from napari_her2.viewer.core_run import CoreRun
 from napari_her2.viewer.cores_layer import add_cores_layer, find_cores_layer, grid_of_layer
-from napari_her2.viewer.cores_measured import measured_of_layer
 from napari_her2.viewer.cores_watch import CoresWatch
 from napari_her2.viewer.edit_layer import Scored, write_grid
-from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
 from napari_her2.viewer.keep_readings import readings_onto
 from napari_her2.viewer.recut import model_of_layer
-from napari_her2.viewer.regions_layer import find_regions_layer, regions_of_layer
 from napari_her2.viewer.score_worker import ScoreRun
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
@@ -178,34 +174,15 @@ class Session:
 
     def export(self, folder: Path) -> None:
         """Write the results of this slide into a folder, in the background; asks before it replaces any."""
-        from napari_her2.export import Run, check_results, write_results
+        from napari_her2.export import write_results
 
         if self.slide is None or self.cores_layer is None or self.image is None:
             return
-        overwrite = False
         try:
-            check_results(folder, self.slide.name, overwrite=True)
-            try:
-                check_results(folder, self.slide.name)
-            except HER2Error:
-                question = f"{folder} already holds results of {self.slide.name}."
-                overwrite = ask.confirm(question, "Replace them")
-                if not overwrite:
-                    return
-            layer = find_heatmap_layer(self.viewer.layers, self.image)
-            heatmap = None if layer is None else heatmap_of_layer(layer)
-            if heatmap is not None:
-                heatmap.image = heatmap.image.copy()  # the run that goes on may draw while this is written
-            known = self.cores_layer.metadata.get(KEY, {})
-            provenance = {"seed": 0, "parameters": known.get("scored_with") or {}, "device": self.device}
-            provenance["slide_flags"] = known.get("slide_flags", [])
-            measured = measured_of_layer(self.cores_layer, self.grid())
-            if measured:
-                provenance["measurement"] = known.get("measured_with") or {}
-            grid, model = reading_order(self.grid()), known.get("model")
-            drawn = find_regions_layer(self.viewer.layers, self.image)
-            regions = () if drawn is None else regions_of_layer(drawn)
-            run = Run(self.slide, grid, self.scores(), model, heatmap, provenance, measured, regions)
+            overwrite = results.ask_overwrite(folder, self.slide.name)
+            if overwrite is None:
+                return
+            run = results.gather(self)
         except HER2Error as error:
             self.said.emit(str(error), True)
             return
