@@ -185,7 +185,7 @@ def _calibrate(
 
     With --measure, the thresholds of measured staining are fitted instead; both files may go with one run.
     """
-    from napari_her2.cli.evaluate import EvaluateOptions, calibrate_model
+    from napari_her2.cli.evaluate import EvaluateOptions
 
     options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite)
     if measure:
@@ -193,6 +193,9 @@ def _calibrate(
 
         calibrate_measurement(controls, batch, output, rules, options)
         return
+
+    from napari_her2.cli.calibrate import calibrate_model
+
     calibrate_model(controls, ModelOptions(model).load(), batch, output, options)
 
 
