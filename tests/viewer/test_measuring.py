@@ -17,15 +17,12 @@ from napari_her2.measure import MeasureParams
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS, Stains
-from napari_her2.stain.vectors import angle
 from napari_her2.viewer.cores_measured import by_network, clear_measured, measured_of_layer
 from napari_her2.viewer.cores_scores import set_scores
 from napari_her2.viewer.measuring import Measuring
-from napari_her2.viewer.slide_layer import KEY
 from napari_her2.viewer.slide_stains import SlideStains
 from napari_her2.viewer.stain_layers import keep_stains
 from napari_her2.viewer.widgets.measure_box import MeasureBox
-from napari_her2.viewer.widgets.stain_box import StainBox
 
 GLASS = (240.0, 240.0, 244.0)
 SIDE, PITCH = 380, 22
@@ -88,97 +85,6 @@ def measured(ready, qtbot):
 
 def said(measuring) -> tuple[str, bool]:
     return measuring.session.sentences[-1]
-
-
-# --- stains --------------------------------------------------------------------------------------------------------
-
-
-def test_stains_are_estimated_once_the_cores_are_there_and_kept_with_the_image(measuring, qtbot):
-    ready = measuring
-    ready.session.find()
-    qtbot.waitUntil(lambda: ready.slide_stains.stains is not None, timeout=10_000)
-    stains = ready.slide_stains.stains
-    assert stains.source == "estimated"
-    assert np.abs(np.array(stains.white) - GLASS).max() < 3
-    assert angle(stains.dab, QUPATH_STAINS.dab) < 3
-    assert ready.session.image.metadata[KEY]["stains"] == stains.to_dict()
-    again = Measuring(ready.session, SlideStains(ready.session))
-    assert again.slide_stains.stains.to_dict() == stains.to_dict()
-    assert not again.slide_stains.estimating
-
-
-def test_a_region_that_the_user_draws_corrects_a_stain_at_once(ready, viewer, qtbot):
-    stains = ready.slide_stains
-    stains.show("dab")
-    stains.correct("white")
-    region = viewer.layers["tma region"]
-    assert (viewer.layers.selection.active, region.mode) == (region, "add_rectangle")
-    PICTURE[4:12, 4:12] = (220, 210, 200)
-    try:
-        region.add_rectangles(np.array([[4, 4], [4, 12], [12, 12], [12, 4]]))
-        qtbot.waitUntil(lambda: stains.region is None)
-    finally:
-        PICTURE[4:12, 4:12] = GLASS
-    assert stains.stains.white == (220, 210, 200)
-    assert stains.stains.source == "region"
-    assert said(ready) == ("Glass is now 220, 210, 200.", False)
-    assert "tma region" not in viewer.layers
-    assert viewer.layers["tma DAB"].metadata[KEY]["stains"] == stains.stains.to_dict()
-    assert viewer.layers["tma DAB"].visible
-    stains.reset()
-    qtbot.waitUntil(lambda: stains.stains is not None and not stains.estimating)
-    assert stains.stains.source == "estimated"
-
-
-def test_a_region_that_cannot_be_is_told_and_changes_nothing(ready, viewer, qtbot):
-    stains = ready.slide_stains
-    before = stains.stains
-    stains.correct("dab")
-    viewer.layers["tma region"].add_rectangles(np.array([[4, 4], [4, 12], [12, 12], [12, 4]]))
-    qtbot.waitUntil(lambda: stains.region is None)
-    assert said(ready) == ("The region for dab is as pale as glass: draw it where the stain is strong.", True)
-    assert stains.stains == before
-    stains.correct("dab")
-    viewer.layers.remove("tma region")
-    assert stains.region is None
-    assert stains.stains == before
-
-
-def test_stains_go_to_a_file_and_come_back_on_another_slide(ready, tmp_path, qtbot):
-    stains, path = ready.slide_stains, tmp_path / "batch.json"
-    stains.save_stains(path)
-    mine = Stains((230.0, 231.0, 232.0), (0.6, 0.7, 0.39), QUPATH_STAINS.dab, 1, 1)
-    assert json.loads(path.read_text())["source"] == "estimated"
-    path.write_text(json.dumps({"measurement": {"stains": mine.to_dict()}, "image": {}}))
-    stains.load_stains(path)
-    assert stains.stains.to_dict() == mine.to_dict()
-    for text in ("{", "[1]", '{"white": [1, 2]}'):
-        path.write_text(text)
-        stains.load_stains(path)
-        assert said(ready)[1]
-        assert stains.stains.to_dict() == mine.to_dict()
-
-
-def test_what_cannot_be_unmixed_is_said_in_one_sentence(measuring, viewer, qtbot):
-    stains = measuring.slide_stains
-    viewer.layers.remove("tma")
-    assert measuring.why_not() == "Open a slide first."
-    viewer.add_image(np.zeros((50, 50), np.uint16), name="DAPI")
-    assert measuring.why_not().startswith("DAPI is not an RGB image")
-    dark = np.zeros((300, 300, 3), np.uint8)
-    dark[100:110, :, 2] = 200
-    viewer.add_image(dark, rgb=True, name="overlay")
-    stains.estimate()
-    qtbot.waitUntil(lambda: not stains.estimating)
-    assert said(measuring) == (
-        "overlay is dark, as fluorescence is: stains can be told on a brightfield scan of a DAB-stained slide only.",
-        True,
-    )
-    assert stains.why_not == said(measuring)[0]
-    viewer.add_image(np.full((300, 300, 3), 240, np.uint8), rgb=True, name="empty")
-    stains.estimate()
-    qtbot.waitUntil(lambda: stains.stains is not None)
-    assert stains.stains.warnings[0].startswith("Haematoxylin could not be measured")
 
 
 # --- measuring -----------------------------------------------------------------------------------------------------
@@ -281,17 +187,14 @@ def test_cancel_keeps_what_is_done(ready, gate, qtbot):
     assert list(ready.measured()) == ["A-1"]
 
 
-@pytest.mark.parametrize("name", ["tma", "tma cores"])
-def test_a_layer_that_is_deleted_meanwhile_is_told(ready, viewer, gate, qtbot, name):
+def test_a_layer_that_is_deleted_meanwhile_is_told(ready, viewer, gate, qtbot):
     ready.measure(["A-1", "A-2"])
     run = ready.session.run
-    viewer.layers.remove(name)
+    viewer.layers.remove("tma cores")
     gate.release(100)
     qtbot.waitUntil(lambda: not run.running, timeout=10_000)
-    assert said(ready) == (
-        f"Measuring stopped because {name} was deleted; the cores that were done are kept.",
-        True,
-    )
+    told = "Measuring stopped because tma cores was deleted; the cores that were done are kept."
+    assert said(ready) == (told, True)
 
 
 def test_a_core_that_cannot_be_read_says_so_and_the_run_goes_on(ready, monkeypatch, qtbot):
@@ -364,40 +267,19 @@ def test_measured_columns_are_in_the_files(measured, tmp_path, qtbot):
     assert record["measurement"]["rules"] == measured.rules
 
 
-# --- the boxes -----------------------------------------------------------------------------------------------------
+# --- the box -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def boxes(ready, qtbot):
-    stain_box, measure_box = StainBox(ready.slide_stains), MeasureBox(ready)
-    for box in (stain_box, measure_box):
-        qtbot.addWidget(box)
-        ready.session.changed.connect(box.refresh)
-        box.refresh()
-    return stain_box, measure_box
+def box(ready, qtbot):
+    box = MeasureBox(ready)
+    qtbot.addWidget(box)
+    ready.session.changed.connect(box.refresh)
+    box.refresh()
+    return box
 
 
-def test_the_stains_are_shown_beside_those_of_qupath(boxes, ready, viewer):
-    box, _ = boxes
-    assert box.inner.isHidden()
-    box.fold.click()
-    assert not box.inner.isHidden()
-    assert box.numbers["dab"].text() == "0.269 0.568 0.778   0.0°"
-    assert box.numbers["white"].text() == "240, 240, 244"
-    assert box.summary.text() == "estimated"
-    box.views["dab"].click()
-    assert box.views["dab"].isChecked()
-    assert viewer.layers["tma DAB"].visible
-    box.regions["white"].click()
-    assert "tma region" in viewer.layers
-    assert not viewer.layers["tma DAB"].visible  # while a region is drawn
-    box.regions["white"].click()
-    assert "tma region" not in viewer.layers
-    assert viewer.layers["tma DAB"].visible
-
-
-def test_the_box_measures_and_shows_what_it_found(boxes, ready, qtbot):
-    _, box = boxes
+def test_the_box_measures_and_shows_what_it_found(box, ready, qtbot):
     assert box.all.text() == "Measure all (2)"
     assert box.sentence.text().startswith("Best after scoring")
     assert not box.selected.isEnabled()
