@@ -6,6 +6,7 @@ Both are imported when an engine opens, never before: opening the widget must no
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,11 +105,16 @@ class CompiledEngine:
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = core.compile_model(core.read_model(model.onnx_path), "CPU", settings)
         streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._queue = openvino.AsyncInferQueue(self._compiled, streams)
+        # one patch waits for each that runs: a stream must not stand still until Python hands it the next
+        self._queue = openvino.AsyncInferQueue(self._compiled, 2 * streams)
+        self._lock = Lock()
         self._stacked = model.stacked
 
     def run(self, pixels: Patches) -> tuple[Shares, Features]:
-        """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory."""
+        """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory.
+
+        Threads that call it at once take turns.
+        """
         answers: dict[int, tuple[Shares, Features]] = {}
 
         def keep(request: Any, index: int) -> None:
@@ -116,11 +122,12 @@ class CompiledEngine:
             shares, features = (np.array(request.get_output_tensor(k).data) for k in (0, 1))
             answers[index] = shares, features
 
-        self._queue.set_callback(keep)
         step = len(pixels) if self._stacked else 1
-        for index in range(0, len(pixels), step):
-            self._queue.start_async({0: pixels[index : index + step]}, index)
-        self._queue.wait_all()
+        with self._lock:
+            self._queue.set_callback(keep)
+            for index in range(0, len(pixels), step):
+                self._queue.start_async({0: pixels[index : index + step]}, index)
+            self._queue.wait_all()
         shares, features = zip(*(answers[k] for k in sorted(answers)), strict=True)
         return np.concatenate(shares), np.concatenate(features)
 

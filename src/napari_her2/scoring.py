@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_her2 import engine as engine_module
+from napari_her2.ahead import in_two_steps
 from napari_her2.cores import Core, CoreState
 from napari_her2.engine import Engine
 from napari_her2.errors import HER2Error, ModelError
@@ -40,6 +43,7 @@ BETWEEN = "Between"
 #: Share of a core's disc under which there is nothing to score. On one real slide, at a tissue OD of 0.05, an emptied
 #: punch had 0.009 and the palest score-0 core 0.59.
 MIN_TISSUE = 0.02
+_NO_PATCH = "Not scorable: no patch shows tissue of this core."
 _BOOTSTRAPS = 64
 #: Tumour share of a place at which its grade is half believed.
 FADE = 0.15
@@ -56,7 +60,7 @@ def score_cores(
     device: str = "auto",
     seed: int = 0,
 ) -> Iterator[CoreScore]:
-    """Score cores and yield each as soon as it is ready; the next core is read while the network runs.
+    """Score cores and yield each as soon as it is ready; meanwhile the network judges the next, and one more is read.
 
     A core that is missing or excluded is passed over. A core that cannot be read or judged is yielded with no score
     and the reason, and the run goes on. Closing the generator cancels what has not begun.
@@ -89,34 +93,73 @@ def score_cores(
     todo = [core for core in cores if core.state is CoreState.TISSUE]
     if not todo:
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="her2-read") as reader:
-        white = white_point(slide.overview()[0])
-
-        def drawn(core: Core) -> tuple[PyramidSample | HER2Error, str, float]:
+    run = _Run(slide, model, device, seed, engine)
+    with closing(in_two_steps(todo, run.read, run.judge)) as judged:
+        for core, (read, shares, running) in zip(todo, judged, strict=True):
             start = time.perf_counter()
-            try:
-                patches = sample(slide, core, model.spec, white=white, seed=seed)
-                flag = familiar_flag(patches.pixels[patches.level == 0], model.familiar)
-                return patches, flag, time.perf_counter() - start
-            except HER2Error as error:
-                return error, "", time.perf_counter() - start
+            scored = run.score(core, read, shares)
+            scored.seconds.update(read=read.seconds, network=running + time.perf_counter() - start)
+            yield scored
 
-        # the first core is being read while the engine compiles
-        coming = reader.submit(drawn, todo[0])
-        engine = engine or engine_module.open_engine(model, device)
+
+@dataclass(frozen=True)
+class _Read:
+    """A core as it was read; without patches where there is nothing to judge, for the reason given."""
+
+    patches: PyramidSample | None
+    seconds: float
+    flag: str = ""
+    reason: str = ""
+    failed: bool = False
+
+
+@dataclass
+class _Run:
+    """What is done with each core of a slide; `read` and `judge` in threads of their own."""
+
+    slide: Slide
+    model: ScoringModel
+    device: str
+    seed: int
+    engine: Engine | None
+
+    @cached_property
+    def white(self) -> npt.NDArray[np.float64]:
+        return white_point(self.slide.overview()[0])
+
+    def read(self, core: Core) -> _Read:
+        glass, start = self.white, time.perf_counter()
         try:
-            for index, core in enumerate(todo):
-                patches, flag, reading = coming.result()
-                if index + 1 < len(todo):
-                    coming = reader.submit(drawn, todo[index + 1])
-                start = time.perf_counter()
-                scored = _score(slide, core, patches, model, engine, seed)
-                if flag and scored.score:
-                    scored = replace(scored, flags=(flag,))
-                scored.seconds.update(read=reading, network=time.perf_counter() - start)
-                yield scored
-        finally:
-            reader.shutdown(wait=False, cancel_futures=True)
+            patches = sample(self.slide, core, self.model.spec, white=glass, seed=self.seed)
+        except HER2Error as error:
+            return _Read(None, time.perf_counter() - start, reason=str(error), failed=True)
+        if patches.tissue_fraction < MIN_TISSUE:
+            share, needed = 100 * patches.tissue_fraction, 100 * MIN_TISSUE
+            why = f"Not scorable: {share:.1f} % of the core is tissue ({needed:g} % needed)."
+            return _Read(None, time.perf_counter() - start, reason=why)
+        if not len(patches.pixels):
+            return _Read(None, time.perf_counter() - start, reason=_NO_PATCH)
+        flag = familiar_flag(patches.pixels[patches.level == 0], self.model.familiar)
+        return _Read(patches, time.perf_counter() - start, flag)
+
+    def judge(self, reading: Future[_Read]) -> tuple[_Read, npt.NDArray[np.float32] | None, float]:
+        # the first core is being read while the engine compiles
+        self.engine = self.engine or engine_module.open_engine(self.model, self.device)
+        read, start = reading.result(), time.perf_counter()
+        shares = None if read.patches is None else self.engine.run(read.patches.pixels)[0]
+        return read, shares, time.perf_counter() - start
+
+    def score(self, core: Core, read: _Read, shares: npt.NDArray[np.float32] | None) -> CoreScore:
+        if read.patches is None or shares is None:
+            return CoreScore(core, failed=read.failed, reason=read.reason)
+        if self.model.stacked:
+            scored = _of_stack(core, shares, self.model)
+        else:
+            scored = _of_places(self.slide, core, read.patches, shares, self.model, self.seed)
+        if not scored.score:
+            return scored
+        batch = str(self.model.recalibration.get("batch", ""))
+        return replace(scored, batch=batch, flags=(read.flag,) if read.flag else ())
 
 
 def slide_flags(
@@ -147,27 +190,12 @@ def slide_flags(
     return (*flags, outside) if outside else tuple(flags)
 
 
-def _score(
-    slide: Slide, core: Core, patches: PyramidSample | HER2Error, model: ScoringModel, engine: Engine, seed: int
-) -> CoreScore:
-    if isinstance(patches, HER2Error):
-        return CoreScore(core, failed=True, reason=str(patches))
-    if patches.tissue_fraction < MIN_TISSUE:
-        share, needed = 100 * patches.tissue_fraction, 100 * MIN_TISSUE
-        return CoreScore(core, reason=f"Not scorable: {share:.1f} % of the core is tissue ({needed:g} % needed).")
-    if not len(patches.pixels):
-        return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")
-    shares, _ = engine.run(patches.pixels)
-    scored = _of_stack(core, shares, model) if model.stacked else _of_places(slide, core, patches, shares, model, seed)
-    return replace(scored, batch=str(model.recalibration.get("batch", ""))) if scored.score else scored
-
-
 def _of_places(
     slide: Slide, core: Core, patches: PyramidSample, shares: npt.NDArray[np.float32], model: ScoringModel, seed: int
 ) -> CoreScore:
     places, patch = judge_places(patches, shares, model.calibration)
     if not len(places):
-        return CoreScore(core, reason="Not scorable: no patch shows tissue of this core.")
+        return CoreScore(core, reason=_NO_PATCH)
     value, probabilities = pool(places, model.calibration)
     rng = core_rng(slide, core, seed)
     spread = float(np.std(_bootstrap(places, patch, patches.level, rng)))
