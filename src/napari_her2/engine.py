@@ -126,7 +126,7 @@ class CompiledEngine:
         with self._lock:
             self._queue.set_callback(keep)
             for index in range(0, len(pixels), step):
-                self._queue.start_async({0: pixels[index : index + step]}, index)
+                self._queue.start_async({0: pixels[index : index + step]}, index, share_inputs=True)
             self._queue.wait_all()
         shares, features = zip(*(answers[k] for k in sorted(answers)), strict=True)
         return np.concatenate(shares), np.concatenate(features)
