@@ -13,12 +13,12 @@ from napari_her2.errors import HER2Error, StainError
 from napari_her2.files import writing
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
+from napari_her2.stain.shades import STAIN_NAMES
 from napari_her2.stain.vectors import Role, angle
 from napari_her2.viewer.background import Background, sentence
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.slide_layer import KEY
 from napari_her2.viewer.stain_layers import (
-    STAIN_NAMES,
     forget_stains,
     keep_stains,
     show_stain,

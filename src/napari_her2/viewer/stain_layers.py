@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -13,10 +13,10 @@ from napari.utils import Colormap
 
 from napari_her2.errors import StainError
 from napari_her2.stain import Stains, unmix
+from napari_her2.stain.shades import SHOWN_OD, STAIN_NAMES, StainRole, shades
 from napari_her2.viewer.slide_layer import KEY, placement
 
 __all__ = [
-    "STAIN_NAMES",
     "find_stain_layer",
     "forget_stains",
     "hide_stains",
@@ -27,16 +27,6 @@ __all__ = [
     "stains_of_layer",
 ]
 
-Role = Literal["hematoxylin", "dab"]
-
-#: What the user reads.
-STAIN_NAMES: dict[Role, str] = {"hematoxylin": "haematoxylin", "dab": "DAB"}
-#: OD that is shown in the full colour of a stain. The same on every slide: stretched to its own range, the noise of a
-#: score-0 slide would look like staining.
-_LIMITS: dict[Role, tuple[float, float]] = {"hematoxylin": (0.0, 0.4), "dab": (0.0, 0.8)}
-#: OD that the full colour has: deeper than what it stands for, since one stain alone looks pale.
-_DEEPEST = 1.2
-_SHADES = 17
 _CHUNK = 1024
 
 
@@ -60,7 +50,7 @@ def forget_stains(image: Image) -> None:
     image.metadata = {**image.metadata, KEY: known}
 
 
-def stain_levels(image: Image, stains: Stains, role: Role) -> list[da.Array]:
+def stain_levels(image: Image, stains: Stains, role: StainRole) -> list[da.Array]:
     """Amount of one stain on every level of an image layer.
 
     Parameters
@@ -91,7 +81,7 @@ def _amount(block: npt.NDArray[np.uint8], stains: Stains, which: int) -> npt.NDA
     return unmix(block, stains)[which]
 
 
-def show_stain(layers: LayerList, image: Image, stains: Stains, role: Role | None) -> None:
+def show_stain(layers: LayerList, image: Image, stains: Stains, role: StainRole | None) -> None:
     """Show one stain alone in place of the image, or with None the image again.
 
     Layers that are there are made anew when the stains are others; which layer is active stays as it is.
@@ -110,7 +100,7 @@ def show_stain(layers: LayerList, image: Image, stains: Stains, role: Role | Non
     layers.selection.active = active
 
 
-def _layer(image: Image, stains: Stains, role: Role) -> Image:
+def _layer(image: Image, stains: Stains, role: StainRole) -> Image:
     levels = stain_levels(image, stains, role)
     many = len(levels) > 1
     return Image(
@@ -119,16 +109,16 @@ def _layer(image: Image, stains: Stains, role: Role) -> Image:
         rgb=False,
         name=f"{image.name} {STAIN_NAMES[role]}",
         colormap=stain_colormap(stains, role),
-        contrast_limits=_LIMITS[role],
+        contrast_limits=(0.0, SHOWN_OD[role]),
         metadata={KEY: {"kind": role, "image": str(image.unique_id), "stains": stains.to_dict()}},
         **placement(image),
     )
 
 
-def stain_colormap(stains: Stains, role: Role) -> Colormap:
+def stain_colormap(stains: Stains, role: StainRole) -> Colormap:
     """From the slide's glass to the colour of the stain, as light passes through more and more of it."""
-    shades = [stains.swatch(role, float(d)) for d in np.linspace(0, _DEEPEST, _SHADES)]
-    return Colormap(np.array([(*shade, 255) for shade in shades]) / 255, name=STAIN_NAMES[role])
+    colours = shades(stains, role) / 255
+    return Colormap(np.column_stack([colours, np.ones(len(colours))]), name=STAIN_NAMES[role])
 
 
 def hide_stains(layers: LayerList, image: Image) -> None:
@@ -139,7 +129,7 @@ def hide_stains(layers: LayerList, image: Image) -> None:
             layers.remove(layer)
 
 
-def find_stain_layer(layers: LayerList, image: Image, role: Role) -> Image | None:
+def find_stain_layer(layers: LayerList, image: Image, role: StainRole) -> Image | None:
     """The layer of one stain of an image, if there is one."""
     for layer in layers:
         known = layer.metadata.get(KEY, {})
@@ -148,7 +138,7 @@ def find_stain_layer(layers: LayerList, image: Image, role: Role) -> Image | Non
     return None
 
 
-def stain_shown(layers: LayerList, image: Image) -> Role | None:
+def stain_shown(layers: LayerList, image: Image) -> StainRole | None:
     """Which stain is looked at; None when the image itself is."""
     for role in STAIN_NAMES:
         layer = find_stain_layer(layers, image, role)
