@@ -17,6 +17,10 @@ class CoresError(HER2Error):
     """Cores that cannot be found, named, selected or read from a table."""
 
 
+class RegionsError(HER2Error):
+    """Regions drawn on a slide that cannot be read, or that lie on none of its cores."""
+
+
 class ModelError(HER2Error):
     """A model that is unknown, foreign, damaged, or cannot run on this machine."""
 

@@ -27,7 +27,7 @@ from napari_her2.name_parts import name_parts
 from napari_her2.scores import SCORES
 from napari_her2.table import COLUMNS
 
-__all__ = ["GeoJSON", "read_geojson", "write_geojson"]
+__all__ = ["GeoJSON", "geojson_objects", "read_geojson", "write_geojson"]
 
 _POINTS = 64
 #: Columns kept as strings in `metadata`; a patient is called "Case ID" there, as QuPath calls it.
@@ -181,7 +181,7 @@ def read_geojson(path: Path) -> GeoJSON:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CoresError(f"{path.name} is too large: export the cores alone, without the cells in them.")
-        objects = list(_objects(json.loads(path.read_text(encoding="utf-8-sig"))))
+        objects = list(geojson_objects(json.loads(path.read_text(encoding="utf-8-sig"))))
         wanted, remark = _cores_among(objects)
         rows = _with_diameters([_row(properties, geometry) for properties, geometry in wanted])
         outlines = {
@@ -199,19 +199,19 @@ def read_geojson(path: Path) -> GeoJSON:
     return GeoJSON(table.fillna(""), outlines, unplaced, remark)
 
 
-def _objects(content: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Properties and geometry of every object, those within others too."""
+def geojson_objects(content: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Properties (with "objectType") and geometry of every object of parsed GeoJSON, those within others too."""
     if isinstance(content, dict) and content.get("type") != "Feature":
         content = content["features"]
     for feature in [content] if isinstance(content, dict) else content:
         if feature.get("type") == "FeatureCollection":
-            yield from _objects(feature)
+            yield from geojson_objects(feature)
             continue
         properties = dict(feature.get("properties") or {})
         kind = properties.get("objectType") or properties.get("object_type") or properties.get("type")
         kind = kind or _TYPES.get(str(feature.get("id")), "annotation")
         yield properties | {"objectType": _TYPES.get(kind, kind)}, feature["geometry"]
-        yield from _objects(properties.get("childObjects") or properties.get("children") or [])
+        yield from geojson_objects(properties.get("childObjects") or properties.get("children") or [])
 
 
 def _cores_among(
