@@ -120,6 +120,8 @@ def test_thresholds_of_a_batch_come_from_its_controls_and_hold_for_its_rules(tmp
     [
         ("measure", "a.tif", "-o", "out", "--rules", "lung"),
         ("score", "a.tif", "-o", "out", "--no-measure", "--stains", "b.json"),
+        ("score", "a.tif", "-o", "out", "--no-measure", "--pages"),
+        ("measure", "a.tif", "b.tif", "-o", "out", "--regions", "c.geojson"),
         ("measure", "a.tif", "-o", "out", "--single-core", "--cores", "c.csv"),
     ],
 )
@@ -143,3 +145,82 @@ def test_a_core_that_cannot_be_measured_costs_only_itself(
     result = cli("measure", core, "-o", tmp_path / "out", "--single-core")
     assert result.exit_code == 3
     check_sentence(result, "core A-1 of core: Not scorable: core cannot be read there")
+
+
+def test_pages_are_written_and_linked_and_one_that_fails_is_told(
+    tmp_path: Path, core: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = cli("measure", core, "-o", tmp_path / "out", "--single-core", "--pages")
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "out" / "core.pages" / "A-1.html").read_text(encoding="utf-8")
+    row = rows(tmp_path / "out", "core").loc["A-1"]
+    assert row["measured_reason"] in page
+    assert "cells of class 3+, on which the score rests" in page
+    report = tmp_path / "out" / "core.report.html"
+    assert 'href="core.pages/A-1.html"' in report.read_text(encoding="utf-8")
+
+    from napari_her2.errors import SlideError
+
+    def damaged(*_: object) -> None:
+        raise SlideError("core cannot be read there.")
+
+    monkeypatch.setattr("napari_her2.export.pages.core_pictures", damaged)
+    result = cli("measure", core, "-o", tmp_path / "b", "--single-core", "--pages")
+    assert result.exit_code == 3
+    check_sentence(result, "core A-1 of core: Its page was not written: core cannot be read there")
+    assert rows(tmp_path / "b", "core").loc["A-1", "measured_score"] == "3+"
+    assert "core.pages" not in (tmp_path / "b" / "core.report.html").read_text(encoding="utf-8")
+
+
+def regions_file(path: Path, *outlines: tuple[str, float, float, float, float]) -> Path:
+    """Rectangles: class, x, y, width, height."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]]},
+            "properties": {"objectType": "annotation", "classification": {"name": kind}},
+        }
+        for kind, x, y, w, h in outlines
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_cells_are_counted_in_the_regions_of_a_file_only_and_the_record_says_so(tmp_path: Path) -> None:
+    # the left half of the cells is stained
+    core = write_slide(tmp_path / "core.ome.tif", cells(0.8, side=21, stained=0.5), mpp=0.5)
+    left, right = ("Count here", 40.0, 100.0, 250.0, 400.0), ("Count here", 350.0, 100.0, 200.0, 400.0)
+    shares = []
+    for number, drawn in enumerate(([left], [right], [left, right, ("Leave out", 0.0, 0.0, 300.0, 600.0)])):
+        file = regions_file(tmp_path / f"{number}.geojson", *drawn)
+        out = tmp_path / str(number)
+        result = cli("measure", core, "-o", out, "--single-core", "--regions", file)
+        assert result.exit_code == 0, result.output
+        shares.append(float(rows(out, "core").loc["A-1", "percent_3"]))
+        record = json.loads((out / "core.run.json").read_text())
+        assert [r["measured"] for r in record["regions"]] == [["A-1"]] * len(drawn)
+        assert record["measurement"]["regions_file"] == f"{number}.geojson"
+    assert shares[0] > 80
+    assert shares[1:] == [0, 0]
+    # what was drawn is written beside the results, and can be given again
+    again = cli(
+        "measure", core, "-o", tmp_path / "c", "--single-core", "--regions", tmp_path / "0/core.regions.geojson"
+    )
+    assert again.exit_code == 0, again.output
+    assert float(rows(tmp_path / "c", "core").loc["A-1", "percent_3"]) == shares[0]
+
+
+def test_regions_off_every_core_or_of_no_use_stop_the_run_with_one_sentence(tmp_path: Path, core: Path) -> None:
+    far, near = ("Count here", 9000.0, 9000.0, 50.0, 50.0), ("Leave out", 200.0, 200.0, 30.0, 30.0)
+    for drawn, sentence in (
+        ([far], "No region in r.geojson lies on a core of core that is measured"),
+        ([("Tumor", 0.0, 0.0, 50.0, 50.0)], 'no polygon of the class "Count here"'),
+    ):
+        file = regions_file(tmp_path / "r.geojson", *drawn)
+        result = cli("measure", core, "-o", tmp_path / "out", "--single-core", "--regions", file)
+        assert result.exit_code == 1
+        check_sentence(result, sentence)
+    file = regions_file(tmp_path / "r.geojson", far, near)
+    result = cli("measure", core, "-o", tmp_path / "out", "--single-core", "--regions", file)
+    assert result.exit_code == 0, result.output
+    assert "1 of 2 regions in r.geojson lie on no core that is measured" in " ".join(result.stderr.split())

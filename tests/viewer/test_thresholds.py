@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from test_measuring import measured, measuring, ready, said
 
 from napari_her2.cli.measure import measuring as cli_measuring
+from napari_her2.cli.options import MeasureOptions
 from napari_her2.cores import Core, CoreGrid
 from napari_her2.membrane import Thresholds
 from napari_her2.stain import QUPATH_STAINS
@@ -114,7 +115,7 @@ def test_a_file_goes_to_the_command_line_and_back(fitted, ready, tmp_path, monke
     monkeypatch.setattr(ask, "calibration_file", lambda *_: path)
     fitted.batch.setText("Run 7")
     fitted.save.click()
-    found = cli_measuring("breast", path, None)
+    found = cli_measuring(MeasureOptions(measure_calibration=path))
     assert (found.batch, found.params.thresholds) == ("Run 7", fitted.found.thresholds)
     fitted.batch.setText("other")
     fitted.open.click()

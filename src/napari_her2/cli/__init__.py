@@ -107,12 +107,12 @@ def score(
     from napari_her2.cli.measure import measuring
     from napari_her2.cli.work import Options, work
 
-    if no_measure and (measure.measure_calibration is not None or measure.stains is not None):
-        sentence = "it leaves out what --measure-calibration and --stains are for."
+    if no_measure and measure != MeasureOptions(measure.rules):
+        sentence = "it leaves out what --measure-calibration, --stains, --regions and --pages are for."
         raise typer.BadParameter(sentence, param_hint="--no-measure")
     grid = grid_options(images, chosen, slide)
-    how = None if no_measure else measuring(measure.rules, measure.measure_calibration, measure.stains)
-    options = Options(grid, slide.pixel_size, chosen.select, device, seed, overwrite, how)
+    how = None if no_measure else measuring(measure, len(images))
+    options = Options(grid, slide.pixel_size, chosen.select, device, seed, overwrite, how, measure.pages)
     work(images, output, options, model.load())
 
 
@@ -133,8 +133,9 @@ def _measure(
     from napari_her2.cli.work import Options, work
 
     grid = grid_options(images, chosen, slide)
-    how = measuring(measure.rules, measure.measure_calibration, measure.stains)
-    work(images, output, Options(grid, slide.pixel_size, chosen.select, overwrite=overwrite, measure=how))
+    how = measuring(measure, len(images))
+    options = Options(grid, slide.pixel_size, chosen.select, overwrite=overwrite, measure=how, pages=measure.pages)
+    work(images, output, options)
 
 
 @app.command("evaluate", rich_help_panel=_WORK)

@@ -1,17 +1,23 @@
-"""The second opinion on the command line: by which rules, thresholds and stains cores are measured."""
+"""The second opinion on the command line: by which rules, thresholds and stains, and where, cores are measured."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_her2.errors import StainError
+import typer
+
+from napari_her2.cli.options import MeasureOptions
+from napari_her2.cores import Core
+from napari_her2.errors import RegionsError, StainError
+from napari_her2.export import RegionsFile, read_regions
 from napari_her2.measure import MeasureParams
 from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RuleSet
 from napari_her2.membrane.batch import read_batch
+from napari_her2.regions import Region
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
 
@@ -38,40 +44,86 @@ class Measuring:
         Whose control cores the thresholds were calibrated on; "" for the default thresholds.
     stains_file : str
         Where `stains` come from.
+    drawn : RegionsFile or None
+        Regions of the one slide that is measured.
+    regions_file : str
+        Where they come from.
     """
 
     params: MeasureParams
     stains: Stains | None = None
     batch: str = ""
     stains_file: str = ""
+    drawn: RegionsFile | None = None
+    regions_file: str = ""
 
     def stains_of(self, slide: Slide) -> Stains:
         """The stains to measure a slide with."""
         return self.stains or estimate_stains(slide)
 
+    def regions_on(self, cores: Iterable[Core], slide: str, told: Callable[[str], None]) -> tuple[Region, ...]:
+        """The regions drawn on a slide, of which some lie on its cores.
+
+        Parameters
+        ----------
+        cores : iterable of Core
+            Those that are measured.
+        slide : str
+            Its name.
+        told : callable
+            Takes a sentence on what was passed over.
+
+        Raises
+        ------
+        RegionsError
+            If regions were given, and none lies on any of the cores.
+        """
+        if self.drawn is None:
+            return ()
+        if self.drawn.remark:
+            told(self.drawn.remark)
+        cores, every = list(cores), len(self.drawn.regions)
+        elsewhere = sum(not any(region.touches(core) for core in cores) for region in self.drawn.regions)
+        if elsewhere == every:
+            raise RegionsError(
+                f"No region in {self.regions_file} lies on a core of {slide} that is measured: "
+                "draw them on this slide, and export them in its full-resolution pixels."
+            )
+        if elsewhere:
+            told(f"{elsewhere} of {every} regions in {self.regions_file} lie on no core that is measured.")
+        return self.drawn.regions
+
     def record(self, stains: Stains) -> dict[str, Any]:
         """What ``run.json`` says of it."""
         rules, thresholds = self.params.rules.name, asdict(self.params.thresholds)
         known = {"rules": rules, "thresholds_od": thresholds, "batch": self.batch, "stains_file": self.stains_file}
-        return known | {"stains": stains.to_dict()}
+        return known | {"regions_file": self.regions_file, "stains": stains.to_dict()}
 
 
-def measuring(rules: str, calibration: Path | None, stains: Path | None) -> Measuring:
-    """What the options ``--rules``, ``--measure-calibration`` and ``--stains`` ask for.
+def measuring(options: MeasureOptions, images: int = 1) -> Measuring:
+    """What the options of a command ask for, with the files that they name read; `images` slides are measured.
 
     Raises
     ------
-    StainError
+    typer.BadParameter
+        If regions are given for more than one slide.
+    StainError, RegionsError
         If a file cannot be used, or was made for other rules.
     """
-    rule_set = RULES_OF[rules]
-    kept, of = (None, "") if stains is None else (_read_stains(stains), stains.name)
-    if calibration is None:
-        return Measuring(MeasureParams(rules=rule_set), kept, stains_file=of)
-    batch = read_batch(calibration)
-    if batch.rules != rule_set.name:
-        raise StainError(f"{calibration.name} was made by the rules {batch.rules}, not {rule_set.name}: see --rules.")
-    return Measuring(MeasureParams(thresholds=batch.thresholds, rules=rule_set), kept, batch.batch, of)
+    if options.regions is not None and images > 1:
+        raise typer.BadParameter("it holds the regions of one slide: name one IMAGE.", param_hint="--regions")
+    rules, calibration, stains = RULES_OF[options.rules], options.measure_calibration, options.stains
+    batch = None if calibration is None else read_batch(calibration)
+    if batch is not None and calibration is not None and batch.rules != rules.name:
+        raise StainError(f"{calibration.name} was made by the rules {batch.rules}, not {rules.name}: see --rules.")
+    return Measuring(
+        MeasureParams(rules=rules) if batch is None else MeasureParams(thresholds=batch.thresholds, rules=rules),
+        stains=None if stains is None else _read_stains(stains),
+        batch="" if batch is None else batch.batch,
+        stains_file="" if stains is None else stains.name,
+        drawn=None if options.regions is None else read_regions(options.regions),
+        regions_file="" if options.regions is None else options.regions.name,
+    )
 
 
 def _read_stains(path: Path) -> Stains:

@@ -146,6 +146,16 @@ MeasureCalibration = Annotated[
 StainsFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Stain vectors of another slide's run.json, not each slide's own.")
 ]
+DrawnRegions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='GeoJSON of polygons: of a core with class "Count here" on it only cells there count; "Leave out" never.',
+    ),
+]
+Pages = Annotated[
+    bool, typer.Option("--pages", help="A page for each measured core, too: pictures, cells by class, figures.")
+]
 Manifest = Annotated[
     Path,
     typer.Argument(metavar="MANIFEST.csv", help="Cores of known score: image, core, score, patient [, cores, split]."),
@@ -226,3 +236,5 @@ class MeasureOptions:
     rules: Rules = "breast"
     measure_calibration: MeasureCalibration = None
     stains: StainsFile = None
+    regions: DrawnRegions = None
+    pages: Pages = False

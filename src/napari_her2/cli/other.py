@@ -18,6 +18,7 @@ __all__ = ["list_models", "run_demo", "show_model", "write_sample"]
 def run_demo(folder: Path, no_viewer: bool) -> None:
     """The sample slide in the viewer; with no display, its results in `folder`."""
     from napari_her2.cli.measure import measuring
+    from napari_her2.cli.options import MeasureOptions
     from napari_her2.cli.work import Options, work
     from napari_her2.models import load_model
     from napari_her2.sample import sample_slide
@@ -27,7 +28,7 @@ def run_demo(folder: Path, no_viewer: bool) -> None:
 
         open_demo()
         return
-    work([sample_slide()], folder, Options(overwrite=True, measure=measuring("breast", None, None)), load_model())
+    work([sample_slide()], folder, Options(overwrite=True, measure=measuring(MeasureOptions())), load_model())
     report = next(folder.glob("*.report.html"))
     why = "The" if no_viewer else "No display: the"
     typer.echo(f"{why} sample slide was scored into {folder}; open {report}.")

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from napari_her2.cli.measure import Measuring
 from napari_her2.cores import CoreGrid
 from napari_her2.engine import Engine
 from napari_her2.errors import CoresError, HER2Error, ModelError, OutputError
-from napari_her2.export import Run, check_results, counts, opinion_counts, write_results
+from napari_her2.export import Run, check_results, counts, opinion_counts, write_pages, write_results
 from napari_her2.export.csv import write_csv
 from napari_her2.files import safe_name
 from napari_her2.heatmap import Heatmap
 from napari_her2.measure import Measurement, measure_cores
+from napari_her2.membrane.field import CellField, choose_field
 from napari_her2.models import ScoringModel
+from napari_her2.regions import Region
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.scoring import score_cores, slide_flags
 from napari_her2.slide import Slide
@@ -52,6 +54,7 @@ class Options:
     seed: int = 0
     overwrite: bool = False
     measure: Measuring | None = None
+    pages: bool = False
 
     def record(self) -> dict[str, Any]:
         """As written into ``run.json``: file names without their folders."""
@@ -68,6 +71,7 @@ class _Outcome:
     run: Run | None = None
     error: str = ""
     stopped: bool = False
+    no_page: dict[str, str] = field(default_factory=dict)
 
 
 def work(images: Sequence[Path], folder: Path, options: Options, model: ScoringModel | None = None) -> None:
@@ -131,14 +135,20 @@ def _image(
     """One image from its file to its results; `show` updates its line of the progress, `remark` tells a sentence."""
     name, begin = image_stem(path), time.perf_counter()
     part = folder / f"{safe_name(name)}.cores.csv.part"
+
+    def told(sentence: str) -> None:
+        remark(f"{name}: {sentence}")
+
     try:
         slide = Slide.open(path, mpp=options.pixel_size)
         if model is not None or options.measure is not None:
             slide.require_mpp()
-        grid = grid_of_slide(slide, options.grid, lambda sentence: remark(f"{name}: {sentence}"))
+        grid = grid_of_slide(slide, options.grid, told)
         found = _Opinions({"finding": time.perf_counter() - begin})
         if model is not None or options.measure is not None:
             chosen = _chosen(grid, options, name)
+            if options.measure is not None:
+                found.regions = options.measure.regions_on(chosen, name, told)
 
             def write_part() -> None:
                 write_csv(part, cores_table(name, grid, found.scores, slide.mpp, found.measured))
@@ -146,7 +156,7 @@ def _image(
             _judge(slide, chosen, options, model, engine, found, show, write_part)
         flags = [] if model is None else slide_flags(slide, list(found.scores.values()), model, found.stains)
         for sentence in flags:
-            remark(f"{name}: {sentence}")
+            told(sentence)
         found.seconds["total"] = time.perf_counter() - begin
         provenance = {
             "seed": options.seed,
@@ -158,17 +168,36 @@ def _image(
             "stopped": found.stopped,
             "slide_flags": list(flags),
         }
-        run = Run(slide, grid, found.scores, model, found.heatmap, provenance, found.measured)
+        drawn = (found.regions, found.fields)
+        run = Run(slide, grid, found.scores, model, found.heatmap, provenance, found.measured, *drawn)
+        run, no_page = _paged(run, folder, options, found, show)
         show(description=f"{name}: writing")
         write_results(folder, run, overwrite=options.overwrite)
         part.unlink(missing_ok=True)
-        return _Outcome(name, run, stopped=found.stopped)
+        return _Outcome(name, run, stopped=found.stopped, no_page=no_page)
     except KeyboardInterrupt:
         return _Outcome(name, error=f"{name} was stopped before its results were written.", stopped=True)
     except (ModelError, OutputError):
         raise  # what stands in the way of one image stands in the way of all
     except HER2Error as error:
         return _Outcome(name, error=str(error))
+
+
+def _paged(
+    run: Run, folder: Path, options: Options, found: _Opinions, show: Callable[..., None]
+) -> tuple[Run, dict[str, str]]:
+    """The run with its pages written, and why some cores have none; after Ctrl-C the rest have none either."""
+    links: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    if options.pages:
+        show(description=f"{run.slide.name}: writing pages", completed=0, total=len(run.measured))
+        try:
+            for page in write_pages(folder, run, overwrite=options.overwrite):
+                (failures if page.failure else links)[page.core] = page.failure or page.link
+                show(advance=1)
+        except KeyboardInterrupt:
+            found.stopped = True
+    return replace(run, pages=links), failures
 
 
 def _measured_with(options: Options, found: _Opinions) -> dict[str, Any]:
@@ -186,6 +215,8 @@ class _Opinions:
     measured: dict[str, Measurement] = field(default_factory=dict)
     heatmap: Heatmap | None = None
     stains: Stains | None = None
+    regions: tuple[Region, ...] = ()
+    fields: dict[str, CellField] = field(default_factory=dict)
     device: str | None = None
     stopped: bool = False
 
@@ -224,9 +255,12 @@ def _judge(
                 seconds["inference"] += score.seconds.get("network", 0.0)
             if options.measure is not None and found.stains is not None:
                 places = {score.core.name: score.places} if score.places is not None else {}
-                for measured in measure_cores(slide, [score.core], found.stains, options.measure.params, places=places):
+                how = (found.stains, options.measure.params)
+                for measured in measure_cores(slide, [score.core], *how, places=places, regions=found.regions):
                     found.measured[score.core.name] = measured.summed_up()
                     seconds["measuring"] += measured.seconds
+                    if options.pages and (cells := choose_field(measured)) is not None:
+                        found.fields[score.core.name] = cells
             show(advance=1)
             if time.perf_counter() - flushed > _FLUSH_SECONDS:
                 write_part()
@@ -261,6 +295,7 @@ def _finish(outcomes: list[_Outcome], folder: Path, *, alone: bool) -> None:
     if done:
         _summary(done, folder)
     failed = [(run.slide.name, *core) for run in done for core in _failed(run).items()]
+    failed += [(outcome.name, *core) for outcome in outcomes for core in outcome.no_page.items()]
     for name, core, reason in failed:
         typer.echo(f"napari-her2: core {core} of {name}: {reason}", err=True)
     if stopped:

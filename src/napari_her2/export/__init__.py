@@ -9,8 +9,10 @@ from napari_her2.errors import CoresError, OutputError
 from napari_her2.export.csv import write_csv
 from napari_her2.export.geojson import write_geojson
 from napari_her2.export.ome import write_heatmap
+from napari_her2.export.pages import PAGES_ENDING, Page, write_pages
 from napari_her2.export.qptma import qupath_grid, write_qptma
 from napari_her2.export.read import CORES_SUFFIXES, CoresFile, read_cores, read_cores_file
+from napari_her2.export.regions import RegionsFile, read_regions, write_regions
 from napari_her2.export.report import write_report
 from napari_her2.export.run import Run, counts, opinion_counts, write_record
 from napari_her2.files import check_folder, safe_name, writing
@@ -19,22 +21,39 @@ from napari_her2.table import cores_table
 __all__ = [
     "CORES_SUFFIXES",
     "ENDINGS",
+    "PAGES_ENDING",
     "CoresFile",
+    "Page",
+    "RegionsFile",
     "Run",
     "check_results",
     "counts",
     "opinion_counts",
     "read_cores",
     "read_cores_file",
+    "read_regions",
+    "write_pages",
     "write_results",
 ]
 
 #: Endings of the files of one image, put after its name.
-ENDINGS = (".cores.csv", ".cores.geojson", ".qptma", ".heatmap.ome.tif", ".report.html", ".run.json")
+ENDINGS = (
+    *(".cores.csv", ".cores.geojson", ".qptma", ".regions.geojson"),
+    *(".heatmap.ome.tif", ".report.html", ".run.json"),
+)
 
 
-def check_results(folder: str | Path, name: str, *, overwrite: bool = False) -> Path:
+def check_results(folder: str | Path, name: str, *, overwrite: bool = False, pages: bool = True) -> Path:
     """See, before the work, that the results of an image of that name can be written; returns the folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    name : str
+    overwrite : bool
+        Results may be there.
+    pages : bool
+        Pages of cores are results, too; False where they are just written.
 
     Raises
     ------
@@ -42,7 +61,7 @@ def check_results(folder: str | Path, name: str, *, overwrite: bool = False) -> 
         If the folder cannot be written, or a result exists and `overwrite` is False.
     """
     folder = check_folder(folder)
-    there = [safe_name(name) + e for e in ENDINGS if (folder / (safe_name(name) + e)).exists()]
+    there = [file for e in (*ENDINGS, *[PAGES_ENDING] * pages) if (folder / (file := safe_name(name) + e)).exists()]
     if there and not overwrite:
         raise OutputError(
             f"{folder} already holds {there[0]}: choose another folder, or allow overwriting (--overwrite)."
@@ -58,27 +77,29 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
     folder : str or Path
         Made when it is not there.
     run : Run
-        The heatmap file is left out when there is no heatmap, QuPath's grid when no core is in rows and columns.
+        The heatmap file is left out when there is no heatmap, QuPath's grid when no core is in rows and columns, the
+        regions when none are drawn. Pages of cores come from `write_pages`; the report links to those in `Run.pages`.
     overwrite : bool
         Replace results that are there.
 
     Returns
     -------
     list of Path
-        NAME.cores.csv, NAME.cores.geojson, NAME.qptma, NAME.heatmap.ome.tif, NAME.report.html, NAME.run.json.
+        NAME.cores.csv, NAME.cores.geojson, NAME.qptma, NAME.regions.geojson, NAME.heatmap.ome.tif, NAME.report.html,
+        NAME.run.json.
 
     Raises
     ------
     OutputError
         If the folder cannot be written, the disk is full, or a file exists and `overwrite` is False.
     """
-    folder = check_results(folder, run.slide.name, overwrite=overwrite)
+    folder = check_results(folder, run.slide.name, overwrite=overwrite, pages=False)
     table = cores_table(run.slide.name, run.grid, run.scores, run.slide.mpp, run.measured)
     written = []
+    left_out = {".heatmap.ome.tif": run.heatmap is None, ".regions.geojson": not run.regions}
+    left_out[".qptma"] = not _is_for_qupath(run.grid)
     for ending in ENDINGS:
-        if ending == ".heatmap.ome.tif" and run.heatmap is None:
-            continue
-        if ending == ".qptma" and not _is_for_qupath(run.grid):
+        if left_out.get(ending):
             continue
         path = folder / (safe_name(run.slide.name) + ending)
         with writing(path, overwrite=overwrite) as temporary:
@@ -88,6 +109,8 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
                 write_geojson(temporary, table, run.grid)
             elif ending == ".qptma":
                 write_qptma(temporary, run.grid, run.slide.name)
+            elif ending == ".regions.geojson":
+                write_regions(temporary, run.regions, run.slide.name)
             elif ending == ".heatmap.ome.tif" and run.heatmap is not None:
                 write_heatmap(temporary, run.heatmap, run.slide.mpp)
             elif ending == ".report.html":

@@ -21,6 +21,7 @@ from napari_her2.evaluate import EvaluatedCore, Evaluation, place_of
 from napari_her2.export.pictures import data_url, thumbnail
 from napari_her2.export.plots import confusion_svg, coverage_svg, reliability_svg
 from napari_her2.export.run import model_record, versions
+from napari_her2.export.templates import render
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES
 from napari_her2.slide import Slide
@@ -109,12 +110,8 @@ def write_evaluation_report(
     images : mapping of int to Path
         Image of each row of the manifest, for the pictures of the worst disagreements.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("napari_her2.export", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    text = environment.get_template("evaluation.html.jinja").render(
+    text = render(
+        "evaluation.html.jinja",
         model=model,
         record=model_record(model),
         provenance=provenance,

@@ -52,10 +52,11 @@ def heat_over(heatmap: Heatmap, core: Core, thumbnail: npt.NDArray[np.uint8]) ->
     return np.asarray(np.clip(np.rint(out), 0, 255), np.uint8)
 
 
-def data_url(picture: npt.NDArray[np.uint8]) -> str:
-    """A picture, uint8 (y, x, 3), as JPEG within a page."""
+def data_url(picture: npt.NDArray[np.uint8], *, fine: bool = False) -> str:
+    """A picture, uint8 (y, x, 3), as JPEG within a page; `fine` keeps the colour of thin lines, at twice the size."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    how = {"quality": 92, "subsampling": 0} if fine else {"quality": _JPEG_QUALITY}
+    Image.fromarray(picture).save(buffer, "JPEG", optimize=True, **how)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -10,6 +10,7 @@ from napari_her2.colours import SCORE_COLOURS
 from napari_her2.export.pictures import data_url
 from napari_her2.export.report_rows import ReportRow, agreements, report_row
 from napari_her2.export.run import Run, counts, opinion_counts, record
+from napari_her2.export.templates import render
 from napari_her2.scores import SCORES
 
 __all__ = ["write_report"]
@@ -24,14 +25,10 @@ def write_report(path: Path, run: Run) -> None:
     elsewhere. It shows neither the label image of the slide nor any folder, nor patients. The cores on which the two
     opinions differ come first, the most different of them at the top.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("napari_her2.export", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     picture, downsample = run.slide.overview(_OVERVIEW)
     rows = [report_row(run, number, downsample) for number in range(len(run.grid))]
-    text = environment.get_template("report.html.jinja").render(
+    text = render(
+        "report.html.jinja",
         name=run.slide.name,
         record=record(run),
         counts=counts(run),

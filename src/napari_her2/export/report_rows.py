@@ -48,6 +48,8 @@ class ReportRow:
         "" where there is nothing to ask, "open" where an opinion is 2+, "positive" or "negative" where it is known.
     picture, heat : str
         Data URLs; "" where there is none.
+    page : str
+        Link to the core's own page; "" where there is none.
     """
 
     number: int
@@ -66,6 +68,7 @@ class ReportRow:
     ish: str
     picture: str
     heat: str
+    page: str
 
 
 def report_row(run: Run, number: int, downsample: float) -> ReportRow:
@@ -113,6 +116,7 @@ def report_row(run: Run, number: int, downsample: float) -> ReportRow:
         ish=(ish or "open") if "2+" in (given, found, core.reader_score) else "",
         picture=picture,
         heat=heat,
+        page=run.pages.get(core.name, ""),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from napari_her2 import __version__
 from napari_her2.cores import CoreGrid, CoreState
 from napari_her2.heatmap import Heatmap
+from napari_her2.membrane.field import CellField
 from napari_her2.membrane.measurement import Measurement
 from napari_her2.models import ScoringModel
 from napari_her2.regions import Region
@@ -47,6 +48,10 @@ class Run:
         By core name; empty when nothing was measured. Their cells are not needed (`Measurement.summed_up`).
     regions : tuple of Region
         Drawn on the slide, whether or not a core was measured with them.
+    fields : mapping of str to CellField
+        By core name: the cells that the page of a core shows. Empty when no pages are wanted.
+    pages : mapping of str to str
+        By core name: where its page lies, for the report to link to.
     """
 
     slide: Slide
@@ -57,6 +62,8 @@ class Run:
     provenance: dict[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Measurement] = field(default_factory=dict)
     regions: tuple[Region, ...] = ()
+    fields: Mapping[str, CellField] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def counts(run: Run) -> dict[str, int]:

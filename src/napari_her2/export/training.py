@@ -16,6 +16,7 @@ from napari_her2.agreement import Figure
 from napari_her2.evaluate import Evaluation
 from napari_her2.export.evaluation import evaluation_record, write_evaluation_report
 from napari_her2.export.plots import confusion_svg, learning_curve_svg
+from napari_her2.export.templates import render
 from napari_her2.files import writing
 from napari_her2.models import ScoringModel
 
@@ -78,16 +79,12 @@ def write_training(
 
 
 def _page(model: ScoringModel, measured: Comparison, curve: str, told: Mapping[str, Any], how: str) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("napari_her2.export", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     rows = []
     for name, label in _SHOWN.items():
         label += f" {100 * measured.new.coverage:g} %" if name == "accuracy_at_coverage" else ""
         rows.append((label, [_cell(e.figures[name]) for e in measured.judges.values()]))
-    return environment.get_template("training.html.jinja").render(
+    return render(
+        "training.html.jinja",
         model=model,
         measured=measured,
         how=how,
