@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from napari_her2.cli import app
 from napari_her2.export.csv import write_csv
-from napari_her2.models import ScoringModel, load_model
+from napari_her2.models import DEFAULT_MODEL, ScoringModel, load_model
 from napari_her2.table import cores_table
 from napari_her2.training import lab_features
 from napari_her2.training.laboratory import LabParams
@@ -168,7 +168,7 @@ def test_bad_wishes_are_one_sentence(slide: Path, tiny: ScoringModel):
     sentence(run(slide, tiny), r"12 of 1 patient")
     assert run(slide, tiny, "--device", "abacus").exit_code == 2
     assert run(slide, tiny, "--folds", 1).exit_code == 2
-    sentence(run(slide, tiny, output="her2-places-3"), "came with the plugin")
+    sentence(run(slide, tiny, output=DEFAULT_MODEL), "came with the plugin")
     manifest(slide)
     result = cli("train", path, "-o", "x", "--model", tiny.folder, "--cache", slide / "cache", "--device", "cpu")
     sentence(result, "pixel size")

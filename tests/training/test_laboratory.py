@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from napari_her2.cores import CoreState
 from napari_her2.engine import CompiledEngine, TorchEngine
 from napari_her2.errors import CoresError, ModelError, OutputError
-from napari_her2.models import Calibration, ScoringModel, installed_models, load_model
+from napari_her2.models import DEFAULT_MODEL, Calibration, ScoringModel, installed_models, load_model
 from napari_her2.pyramid import sample
 from napari_her2.recalibrate import recalibrate
 from napari_her2.scoring import judge_places, place_weights, pool
@@ -364,7 +364,7 @@ def test_names_that_cannot_be_taken(tiny: ScoringModel, fitted: Fitted, own_mode
         with pytest.raises(ModelError, match="cannot be called"):
             check_name(name)
     with pytest.raises(ModelError, match="came with the plugin"):
-        check_name("her2-places-3")
+        check_name(DEFAULT_MODEL)
     save_laboratory_model("ours", tiny, *fitted)
     with pytest.raises(OutputError, match="a model ours already"):
         check_name("ours")

@@ -55,7 +55,7 @@ def main() -> None:
     licence = source.licence or "none given, they start anew"
     print(f"encoder {source.name}; licence of its weights: {licence}", flush=True)
     network, history = train(options.run, real, options, source)
-    model = ScoringModel(name=options.output.name, version="4", spec=PyramidSpec(), network=source.network)
+    model = ScoringModel(name=options.output.name, version="3", spec=PyramidSpec(), network=source.network)
     model = save_model(model, network, options.output)
     cache = options.run / f"judged-{model.weights_sha256[:12]}"
     learned = judged(model, generated_slides(options.cores, 1), cache)
@@ -151,9 +151,9 @@ def train(
             network.start_from_imagenet()
         history = fit(network, tiles, [], params, run / "generated.pt", report=_tell)
     if options.further_steps:
-        # 0 against 1+ is the border that is learned last: tiles with nothing stronger come half as often again
-        tiles = 2 * tiles + [tile for tile in tiles if _strongest(tile) in (1, 2)]
-        params = replace(params, steps=options.further_steps, seed=options.seed + 1, rate=params.rate / 2)
+        # 0 against 1+ is the border that is learned last: tiles with nothing stronger come twice as often
+        tiles = tiles + [tile for tile in tiles if _strongest(tile) in (1, 2)]
+        params = replace(params, steps=options.further_steps, seed=options.seed + 1, tiles=4, rate=params.rate / 2)
         history = fit(network, tiles, [], params, run / "further.pt", report=_tell)
     if real is None or not options.real_steps:
         return network, history
@@ -192,7 +192,7 @@ def model_card(
     tiles = f"{options.tiles} generated tiles of 512 x 512 pixels at 0.5 µm/px, "
     tiles += f"going on from {options.start}" if options.start else f"{options.steps} steps"
     if options.further_steps:
-        tiles += f"; then {options.further_steps} steps with tiles of 0 and 1+ half as often again"
+        tiles += f"; then {options.further_steps} steps with tiles of 0 and 1+ twice as often"
     learned_from_real = bool(tried and options.real_steps)
     if learned_from_real:
         tiles += f"; then {options.real_steps} steps, four tiles in ten from {options.real_tiles} of real tissue with "
@@ -228,7 +228,7 @@ def _options(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--encoder", default="efficientnet_lite0", help="name in timm, or a folder with config.json")
     parser.add_argument("--encoder-weights", type=Path, help="safetensors file for an encoder by name")
     parser.add_argument("--start", help="model to go on from, with --further-steps and --real-steps alone")
-    parser.add_argument("--tiles", type=int, default=3000, help="generated tiles, or cores of the stacked design")
+    parser.add_argument("--tiles", type=int, help="generated tiles (3,000), or cores of the stacked design (400)")
     parser.add_argument("--steps", type=int, default=FitParams.steps, help="steps on generated tiles alone")
     parser.add_argument(
         "--further-steps", type=int, default=4000, help="and then, from half the rate, on more weak tiles"
@@ -242,7 +242,10 @@ def _options(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--cores", type=int, default=240, help="generated cores to calibrate on; half as many blind ones to measure on"
     )
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    if options.tiles is None:  # a stack is 40 MB on disk, a tile 0.8
+        options.tiles = 400 if options.design == "stacked" else 3000
+    return options
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
@@ -101,7 +100,7 @@ def tile_views(path: Path, rng: np.random.Generator, stride: int) -> Views:
     tile = restained(read_tile(path), Laboratory.random(rng), float(np.exp(np.clip(rng.normal(0, 0.08), -0.2, 0.2))))
     scanner = Scanner.random(rng, wide=True)
     white = np.clip(np.array(scanner.white) * rng.normal(1, 0.008, 3), 150, 255)
-    picture = divide_white(_softened(render(tile, scanner, rng), tile.mpp, rng), white)
+    picture = divide_white(render(tile, scanner, rng), white)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     picture, classes = (np.rot90(a[:, ::-1] if flip else a, turns) for a in (picture, tile.classes))
 
@@ -116,15 +115,6 @@ def tile_views(path: Path, rng: np.random.Generator, stride: int) -> Views:
 
     # a whole core of 0.5 to 1.4 mm in 512 pixels, at 0.5 µm a pixel
     return [[view(_FULL, 1), view(_FULL, 1)], [view(_HALF, 2)], [view(_LOW, float(rng.uniform(2.2, 5.3)))]]
-
-
-def _softened(picture: npt.NDArray[np.uint8], mpp: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """One picture in six as if resampled or out of focus: the scanner's own blur comes before its noise, this after."""
-    if rng.random() > 1 / 6:
-        return picture
-    sigma = rng.uniform(0.4, 1.2) / mpp
-    soft: npt.NDArray[np.uint8] = gaussian_filter(picture, (sigma, sigma, 0), truncate=2.5)
-    return soft
 
 
 def restained(tile: Tissue, lab: Laboratory, zoom: float) -> Tissue:
