@@ -66,7 +66,7 @@ class PyramidSample:
     pixels : ndarray of uint8, shape (n, patch, patch, 3)
         RGB, with the glass of the slide brought to white.
     level : ndarray of int, shape (n,)
-        Index into ``spec.levels``.
+        Index into ``spec.levels``, ascending.
     y, x : ndarray of float64, shape (n,)
         Top left corner of each patch in level-0 pixels of the slide.
     size : ndarray of float64, shape (n,)

@@ -139,7 +139,8 @@ class _Run:
             return _Read(None, time.perf_counter() - start, reason=why)
         if not len(patches.pixels):
             return _Read(None, time.perf_counter() - start, reason=_NO_PATCH)
-        flag = familiar_flag(patches.pixels[patches.level == 0], self.model.familiar)
+        fine = np.count_nonzero(patches.level == 0)
+        flag = familiar_flag(patches.pixels[:fine], self.model.familiar)
         return _Read(patches, time.perf_counter() - start, flag)
 
     def judge(self, reading: Future[_Read]) -> tuple[_Read, npt.NDArray[np.float32] | None, float]:
