@@ -17,7 +17,7 @@ from PIL import Image
 from napari_her2.cores import Core
 from napari_her2.slide import GLASS, RGB, Slide
 from napari_her2.square import MASK_STEP, in_disc, read_square
-from napari_her2.stain import tissue_mask, white_table
+from napari_her2.stain import divide_white, tissue_mask
 
 __all__ = ["LevelSpec", "PyramidSample", "PyramidSpec", "core_rng", "sample", "tiles"]
 
@@ -144,9 +144,10 @@ def sample(
         If the slide cannot be read there.
     """
     zoom = spec.mpp / slide.require_mpp()  # level-0 pixels per pixel of the full-resolution block
-    block = _read_block(slide, core, zoom, white)
+    block = divide_white(_read_block(slide, core, zoom), white)
+    whole_block = Image.fromarray(block)  # every smaller picture is made from it
     y0, x0, _, _ = core.box
-    mask = _tissue_in_disc(block)
+    mask = _tissue_in_disc(whole_block)
     rng = core_rng(slide, core, seed)
     centres = _morton_order(mask)
     level = np.repeat(np.arange(len(spec.levels)), [part.count if len(centres) else 0 for part in spec.levels])
@@ -154,8 +155,8 @@ def sample(
     places: list[tuple[float, float, float]] = []
     for part in spec.levels if len(centres) else ():
         whole = part.downsample == 0
-        factor = max(1.0, max(block.size) / spec.patch) if whole else part.downsample
-        picture = np.asarray(_shrink(block, factor))
+        factor = max(1.0, max(block.shape) / spec.patch) if whole else part.downsample
+        picture = block if factor == 1 else np.asarray(_shrink(whole_block, factor))
         for cy, cx in _draw(centres, part.count, rng):
             top, left = (0, 0) if whole else _corner(cy / factor, cx / factor, picture.shape, spec.patch)
             _cut(picture, top, left, pixels[len(places)])
@@ -196,9 +197,9 @@ def tiles(
         See `sample`.
     """
     zoom = spec.mpp / slide.require_mpp()
-    block = _read_block(slide, core, zoom, white)
+    block = divide_white(_read_block(slide, core, zoom), white)
     y0, x0, _, _ = core.box
-    mask, picture = _tissue_in_disc(block), np.asarray(block)
+    mask = _tissue_in_disc(Image.fromarray(block))
     inner = spec.patch - 2 * margin
     i, j = (at * MASK_STEP // inner for at in np.nonzero(mask))
     corners = [(int(r) * inner - margin, int(c) * inner - margin) for r, c in np.unique(np.stack([i, j]), axis=1).T]
@@ -207,7 +208,7 @@ def tiles(
         places = [(y0 + top * zoom, x0 + left * zoom, spec.patch * zoom) for top, left in some]
         pixels = _no_pixels(len(some), spec)
         for out, (top, left) in zip(pixels, some, strict=True):
-            _cut(picture, top, left, out)
+            _cut(block, top, left, out)
         patches = _as_sample(pixels, np.zeros(len(some), np.intp), places, mask, zoom, core)
         yield patches, (start + len(some)) / len(corners)
 
@@ -239,15 +240,14 @@ def _as_sample(
     )
 
 
-def _read_block(slide: Slide, core: Core, zoom: float, white: npt.ArrayLike) -> Image.Image:
-    """The square under the core, read at the level at least as fine as wanted and brought to the zoom wanted.
-
-    It stays with Pillow while it is divided by the glass and made smaller: each way in and out copies it.
-    """
+def _read_block(slide: Slide, core: Core, zoom: float) -> RGB:
+    """The square under the core, read at the level at least as fine as wanted and brought to the zoom wanted."""
     y0, x0, y1, x1 = core.box
-    block = Image.fromarray(read_square(slide, core, zoom))
-    block = _resize(block, max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom)))
-    return block.point(white_table(white).ravel().tolist())
+    height, width = max(1, round((y1 - y0) / zoom)), max(1, round((x1 - x0) / zoom))
+    square = read_square(slide, core, zoom)
+    return (
+        square if square.shape[:2] == (height, width) else np.asarray(_resize(Image.fromarray(square), height, width))
+    )
 
 
 def _resize(picture: Image.Image, height: int, width: int) -> Image.Image:

@@ -1,6 +1,6 @@
 """Colour: the slide's own glass and stains, unmixing, normalisation, and what of a picture is tissue."""
 
-from napari_her2.stain.density import TISSUE_OD, divide_white, optical_density, tissue_mask, white_point, white_table
+from napari_her2.stain.density import TISSUE_OD, divide_white, optical_density, tissue_mask, white_point
 from napari_her2.stain.estimate import estimate_stains
 from napari_her2.stain.unmix import normalise, unmix
 from napari_her2.stain.vectors import QUPATH_DAB, QUPATH_HEMATOXYLIN, QUPATH_STAINS, Stains
@@ -18,5 +18,4 @@ __all__ = [
     "tissue_mask",
     "unmix",
     "white_point",
-    "white_table",
 ]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 
-__all__ = ["TISSUE_OD", "divide_white", "optical_density", "tissue_mask", "white_point", "white_table"]
+__all__ = ["TISSUE_OD", "divide_white", "optical_density", "tissue_mask", "white_point"]
 
 RGB = npt.NDArray[np.uint8]
 
 #: Optical density, summed over R, G and B after a blur of a few µm, from which a pixel is tissue: finds 0.23 of the
 #: picture of the palest real score-0 core (0.05 finds 0.14) and nothing on an emptied punch.
 TISSUE_OD = 0.036
+#: Pixels that are looked up at a time.
+_AT_ONCE = 131_072
 #: A white point darker than this is not glass but a black, unscanned or wholly stained picture.
 _DARKEST_GLASS = 150.0
 
@@ -90,7 +93,7 @@ def divide_white(picture: RGB, white: npt.ArrayLike) -> RGB:
 
     Parameters
     ----------
-    picture : ndarray of uint8, shape (..., 3)
+    picture : ndarray of uint8, shape (..., x, 3)
     white : array-like, shape (3,)
         From `white_point`.
 
@@ -98,16 +101,15 @@ def divide_white(picture: RGB, white: npt.ArrayLike) -> RGB:
     -------
     ndarray of uint8, the shape of `picture`
     """
-    out = np.empty_like(picture)
-    for channel, table in enumerate(white_table(white)):
-        out[..., channel] = table[picture[..., channel]]
-    return out
-
-
-def white_table(white: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """What `divide_white` makes of each grey level of R, G and B; shape (3, 256)."""
     times = 255.0 / np.asarray(white, float)[:, None]
-    return np.asarray(np.clip(np.rint(np.arange(256) * times), 0, 255), np.uint8)
+    table = np.clip(np.rint(np.arange(256) * times), 0, 255).astype(np.uint8).ravel().tolist()
+    out = np.empty(picture.shape, np.uint8)
+    rows, divided = (a.reshape(-1, *a.shape[-2:]) for a in (picture, out))
+    # Pillow looks up 3 times faster than numpy; a few rows at a time stay in the processor's cache
+    step = max(1, _AT_ONCE // max(1, picture.shape[-2]))
+    for y in range(0, len(rows), step):
+        divided[y : y + step] = np.asarray(Image.fromarray(rows[y : y + step]).point(table))
+    return out
 
 
 def optical_density(picture: RGB, white: npt.ArrayLike = (255, 255, 255)) -> npt.NDArray[np.float32]:
