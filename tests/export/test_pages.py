@@ -144,6 +144,9 @@ def test_nothing_is_replaced_unasked_and_failed_cores_have_no_page(tmp_path: Pat
     assert len(list(write_pages(tmp_path, run))) == 2
     assert all("exists already" in page.failure for page in write_pages(tmp_path, run))
     assert all(page.link for page in write_pages(tmp_path, run, overwrite=True))
+    # what an earlier run wrote of a core that is not measured now would contradict the report
+    list(write_pages(tmp_path, replace(run, measured={"A-1": run.measured["A-1"]}), overwrite=True))
+    assert [path.name for path in (tmp_path / "tma #1.pages").iterdir()] == ["A-1.html"]
     with pytest.raises(OutputError, match=r"already holds tma #1\.pages"):
         check_results(tmp_path, "tma #1")
 

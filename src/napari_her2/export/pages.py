@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -66,7 +67,7 @@ def write_pages(folder: str | Path, run: Run, *, overwrite: bool = False) -> Ite
     run : Run
         With a `provenance` that says how it was measured.
     overwrite : bool
-        Replace pages that are there.
+        Replace pages that are there, and remove those of cores that have none now.
 
     Yields
     ------
@@ -81,15 +82,17 @@ def write_pages(folder: str | Path, run: Run, *, overwrite: bool = False) -> Ite
     inside = check_folder(Path(folder) / (name + PAGES_ENDING))
     taken: set[str] = set()
     for number, core in enumerate(run.grid):
-        measured = run.measured.get(core.name)
+        measured, path = run.measured.get(core.name), inside / _file_name(core, taken)
+        if overwrite:
+            with suppress(OSError):  # what cannot be removed cannot be written either, which is told
+                path.unlink(missing_ok=True)  # the page of an earlier run would contradict the report
         if measured is None or measured.failed:
             continue
-        file = _file_name(core, taken)
         try:
             text = _page(run, number, measured)
-            with writing(inside / file, overwrite=overwrite) as temporary:
+            with writing(path, overwrite=overwrite) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-            yield Page(core.name, f"{quote(inside.name)}/{quote(file)}")
+            yield Page(core.name, f"{quote(inside.name)}/{quote(path.name)}")
         except HER2Error as error:
             yield Page(core.name, failure=f"Its page was not written: {error}")
 
