@@ -102,6 +102,13 @@ def jpeg(picture: Picture) -> Picture:
     return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(np.ascontiguousarray(picture), level=50))
 
 
+def turned(vector: tuple[float, float, float], by: float) -> tuple[float, float, float]:
+    """A stain vector, redder by so much (bluer below 0)."""
+    moved = np.array(vector) + np.array([by, 0, -by])
+    moved /= np.linalg.norm(moved)
+    return float(moved[0]), float(moved[1]), float(moved[2])
+
+
 def spoilt(tissue: Tissue, scanner: Scanner, state: np.random.Generator) -> Iterator[tuple[str, Slide]]:
     """The core as another stain, another scanner or another hand would have shown it."""
 
@@ -110,11 +117,6 @@ def spoilt(tissue: Tissue, scanner: Scanner, state: np.random.Generator) -> Iter
         rng = np.random.default_rng()
         rng.bit_generator.state = state.bit_generator.state
         return render(other, replace(scanner, **vectors), rng)
-
-    def turned(vector: tuple[float, float, float], by: float) -> tuple[float, float, float]:
-        moved = np.array(vector) + np.array([by, 0, -by])
-        moved /= np.linalg.norm(moved)
-        return float(moved[0]), float(moved[1]), float(moved[2])
 
     plain = taken()
     yield "as it is", slide_of(plain)

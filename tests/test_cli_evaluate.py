@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -254,6 +255,49 @@ def test_reader_scores_beside_a_models_scores_are_controls(tma: Path, engine: Mo
         assert again["old_cuts"] == by_manifest["old_cuts"]
     (folder / "tma.run.json").write_text('{"model": {"name": "old", "sha256": "cd"}}')
     sentence(cli("calibrate", table, "--batch", "b", "-o", tma / "x.json"), r"another model \(old\)")
+
+
+def test_normalised_colours_are_told_everywhere_and_calibrations_keep_to_them(tma: Path, engine: MockEngine):
+    path, table = manifest(tma, "0012"), tma / "scored" / "tma.cores.csv"
+    arguments = ("score", tma / "tma.png", "-o", tma / "scored", "--cores", tma / "tma.cores.csv", "--pixel-size", 2)
+    assert cli(*arguments, "--no-measure", "--normalise").exit_code == 0
+    told = json.loads((tma / "scored" / "tma.run.json").read_text())
+    assert told["parameters"]["normalise"]
+    assert set(told["normalised"]) == {"stains", "reference"}
+    assert told["seconds"]["stains"] > 0
+    assert set(pd.read_csv(table)["normalised"].dropna()) == {"yes"}
+    assert "normalised to the model" in (tma / "scored" / "tma.report.html").read_text(encoding="utf-8")
+    # made with the one, refused by the other
+    assert "run7.json --normalise" in calibrated(tma, path, "--normalise").stdout.replace("\n", "")
+    assert json.loads((tma / "run7.json").read_text())["normalised"]
+    with_it = ("--calibration", tma / "run7.json", "--overwrite")
+    assert cli(*arguments, *with_it, "--normalise").exit_code == 0
+    sentence(cli(*arguments, *with_it), "run 7 was made with normalised colours")
+    assert run(tma, *with_it[:2], "--normalise").exit_code == 0
+    assert record(tma)["normalised"]
+    assert "normalised to the model" in (tma / "out" / "evaluation.html").read_text(encoding="utf-8")
+    assert calibrated(tma, path, "--overwrite").exit_code == 0
+    sentence(cli(*arguments, *with_it, "--normalise"), "run 7 was made without normalised colours")
+    assert cli(*arguments, *with_it).exit_code == 0
+    assert json.loads((tma / "scored" / "tma.run.json").read_text())["normalised"] is None
+    assert set(pd.read_csv(table)["normalised"].dropna()) == {"no"}
+
+
+def test_controls_of_a_table_say_themselves_how_they_were_scored(tma: Path, engine: MockEngine):
+    manifest(tma, "0012")
+    scores = dict(zip(NAMES, ("0", "0", "1+", "2+"), strict=False))
+    arguments = ("score", tma / "tma.png", "-o", tma / "s", "--cores", tma / "tma.cores.csv", "--pixel-size", 2)
+    assert cli(*arguments, "--no-measure", "--normalise").exit_code == 0
+    table = pd.read_csv(tma / "s" / "tma.cores.csv", dtype=str, keep_default_na=False)
+    table["reader_score"] = [scores.get(name, "") for name in table["core"]]
+    table.to_csv(tma / "s" / "tma.cores.csv", index=False)
+    controls = ("calibrate", tma / "s" / "tma.cores.csv", "--batch", "b", "-o", tma / "b.json", "--overwrite")
+    assert cli(*controls).exit_code == 0
+    assert json.loads((tma / "b.json").read_text())["normalised"]
+    table.assign(normalised=["no", *table["normalised"][1:]]).to_csv(tma / "s" / "tma.cores.csv", index=False)
+    sentence(cli(*controls), "with and without normalised colours")
+    table.assign(normalised="no").to_csv(tma / "s" / "tma.cores.csv", index=False)
+    sentence(cli(*controls, "--normalise"), "scored without normalised colours")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,16 @@ def test_it_is_read_as_it_was_written_and_applied(tmp_path: Path, mock_model: Sc
         write_recalibration(tmp_path / "c.json", known)
 
 
+def test_calibrations_from_before_there_were_normalised_colours_are_read(tmp_path: Path, mock_model: ScoringModel):
+    new = recalibrate(mock_model, [0.5, 1.3, 2.1, 3.0], [0, 1, 2, 3], "run 7", normalised=True)
+    write_recalibration(tmp_path / "c.json", Recalibration(**new.recalibration))
+    assert read_recalibration(tmp_path / "c.json").normalised
+    content = json.loads((tmp_path / "c.json").read_text())
+    del content["normalised"]
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    assert not read_recalibration(tmp_path / "c.json").normalised
+
+
 def test_of_another_model(mock_model: ScoringModel):
     known = Recalibration(**refitted(mock_model).recalibration)
     with pytest.raises(ModelError, match=r"made for another model \(mock\)"):

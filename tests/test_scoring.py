@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discs import MockEngine
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.engine import open_engine
 from napari_her2.errors import ModelError, PixelSizeError
@@ -30,7 +31,7 @@ from napari_her2.scoring import (
     slide_flags,
 )
 from napari_her2.slide import Slide
-from napari_her2.stain import white_point
+from napari_her2.stain import MODEL_REFERENCE, Stains, normalise, on_white, white_point
 
 
 def sample_core(slide: Path, name: str) -> Core:
@@ -171,6 +172,49 @@ def test_scores_carry_the_batch_they_were_calibrated_for(discs_slide, grid_of_di
     calibrated = recalibrate(mock_model, [0.1, 1.0, 2.0], [0, 1, 2], "run 7")
     assert {s.batch for s in score_cores(discs_slide, grid_of_discs, calibrated)} == {"run 7"}
     assert {s.batch for s in score_cores(discs_slide, grid_of_discs, mock_model)} == {""}
+
+
+BLUER = Stains(hematoxylin=(0.60, 0.60, 0.53), dab=(0.20, 0.52, 0.83))
+
+
+class Watching(MockEngine):
+    """Keeps what it is shown."""
+
+    def run(self, pixels):
+        self.shown = pixels.copy()
+        return super().run(pixels)
+
+
+def test_the_network_sees_the_colours_of_the_reference_and_the_flags_those_of_the_slide(
+    discs_slide, grid_of_discs, mock_model
+):
+    flagging = {
+        "mean": [0.0] * len(LOOKS),
+        "precision": np.eye(len(LOOKS)).tolist(),
+        "threshold": 0.1,
+        "nuclear_threshold": 1,
+    }
+    model, engine = replace(mock_model, familiar=flagging), Watching(len(mock_model.spec.levels))
+    core = [grid_of_discs["A-3"]]
+    (seen,) = score_cores(discs_slide, core, model, engine=engine)
+    own = engine.shown
+    (changed,) = score_cores(discs_slide, core, model, engine=engine, normalise=BLUER)
+    assert np.array_equal(engine.shown, normalise(own, on_white(BLUER), MODEL_REFERENCE))
+    assert (seen.normalised, changed.normalised) == (False, True)
+    assert changed.value != pytest.approx(seen.value, abs=0.01)
+    assert changed.flags == seen.flags != ()
+    same = {**replace(MODEL_REFERENCE, hematoxylin=BLUER.hematoxylin, dab=BLUER.dab).to_dict()}
+    (kept,) = score_cores(discs_slide, core, replace(model, reference=same), engine=engine, normalise=BLUER)
+    assert kept.value == pytest.approx(seen.value, abs=0.02)
+
+
+def test_cut_points_of_one_setting_do_not_score_the_other(discs_slide, grid_of_discs, mock_model, mock_engine):
+    for made in (False, True):
+        calibrated = recalibrate(mock_model, [0.1, 1.0, 2.0], [0, 1, 2], "run 7", normalised=made)
+        wrong, right = (None, BLUER) if made else (BLUER, None)
+        with pytest.raises(ModelError, match=f"run 7 was made {'with' if made else 'without'} normalised colours"):
+            next(score_cores(discs_slide, grid_of_discs, calibrated, normalise=wrong))
+        assert next(score_cores(discs_slide, grid_of_discs, calibrated, normalise=right)).batch == "run 7"
 
 
 def test_a_core_of_another_kind_is_flagged_and_scored_all_the_same(discs_slide, grid_of_discs, mock_model, mock_engine):

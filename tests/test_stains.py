@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from napari_her2.errors import StainError
 from napari_her2.slide import Slide
-from napari_her2.stain import QUPATH_STAINS, Stains, estimate_stains, normalise, optical_density, unmix
+from napari_her2.stain import QUPATH_STAINS, Stains, estimate_stains, normalise, normaliser, optical_density, unmix
 from napari_her2.stain.vectors import angle, as_vector, unit
 
 GLASS = (236.0, 233.0, 241.0)
@@ -82,6 +82,17 @@ def test_normalised_pixels_are_those_of_the_reference():
     moved = normalise(picture_of(h, d, SCANNER, noise=0), SCANNER, reference).astype(int)
     assert np.abs(moved - wanted).mean() < 0.8
     assert np.abs(moved - wanted).max() <= 4
+
+
+def test_the_tables_of_a_slide_serve_all_its_pictures():
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+    turned = normaliser(SCANNER, QUPATH_STAINS)
+    assert [turned(p).tolist() for p in pictures] == normalise(pictures, SCANNER, QUPATH_STAINS).tolist()
+
+
+def test_a_picture_in_the_colours_of_the_reference_stays_as_it_is():
+    picture = np.random.default_rng(0).integers(1, 256, (16, 16, 3)).astype(np.uint8)
+    assert np.abs(normalise(picture, SCANNER, SCANNER).astype(int) - picture).max() <= 1
 
 
 def test_a_region_corrects_its_colour_and_its_warning():

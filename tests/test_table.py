@@ -61,7 +61,7 @@ def test_columns_are_the_contract_in_its_order() -> None:
         "image,core,block,row,column,state,x,y,diameter,x_um,y_um,diameter_um,patient_id,her2_score,indeterminate,"
         "confidence,p_0,p_1,p_2,p_3,h_score,percent_0,percent_1,percent_2,percent_3,membrane_completeness,"
         "measured_score,reader_score,note,"
-        "found_confidence,doubt,tissue_fraction,flags,batch,measured_reason,opinions_differ"
+        "found_confidence,doubt,tissue_fraction,flags,batch,measured_reason,opinions_differ,normalised"
     )
 
 

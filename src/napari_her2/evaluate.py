@@ -33,6 +33,7 @@ from napari_her2.scores import SCORES
 from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
+from napari_her2.stain import estimate_stains
 
 __all__ = ["EvaluatedCore", "Evaluation", "PartFile", "evaluate", "evaluate_cores", "manifest_cores", "place_of"]
 
@@ -94,6 +95,7 @@ def evaluate_cores(
     engine: Engine,
     seed: int = 0,
     pixel_size: float | None = None,
+    normalise: bool = False,
     done: Mapping[int, EvaluatedCore] | None = None,
     remark: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[EvaluatedCore]:
@@ -110,6 +112,8 @@ def evaluate_cores(
     seed : int
     pixel_size : float, optional
         µm at level 0, for images that do not say theirs.
+    normalise : bool
+        Show the model each image in its reference colours, by the stains that are estimated on the image.
     done : mapping of int to EvaluatedCore, optional
         By line of the manifest: not scored again, and not yielded.
     remark : callable
@@ -136,7 +140,7 @@ def evaluate_cores(
         for row in todo:
             if row.line not in places:
                 yield _known(row, reason=f"{name} has no core {row.core}.")
-        yield from _scored(slide, [r for r in todo if r.line in places], places, model, engine, seed)
+        yield from _scored(slide, [r for r in todo if r.line in places], places, model, engine, seed, normalise)
 
 
 def manifest_cores(
@@ -160,14 +164,22 @@ def manifest_cores(
 
 
 def _scored(
-    slide: Slide, rows: list[ManifestCore], places: dict[int, Core], model: ScoringModel, engine: Engine, seed: int
+    slide: Slide,
+    rows: list[ManifestCore],
+    places: dict[int, Core],
+    model: ScoringModel,
+    engine: Engine,
+    seed: int,
+    normalise: bool,
 ) -> Iterator[EvaluatedCore]:
     of_name = {places[row.line].name: row for row in rows}
     for row in rows:
         core = places[row.line]
         if core.state != "tissue":
             yield _known(row, core, reason=f"The core is marked {core.state}.")
-    for scored in score_cores(slide, [places[row.line] for row in rows], model, engine=engine, seed=seed):
+    stains = estimate_stains(slide) if normalise else None
+    cores = [places[row.line] for row in rows]
+    for scored in score_cores(slide, cores, model, engine=engine, seed=seed, normalise=stains):
         yield _known(
             of_name[scored.core.name],
             scored.core,

@@ -15,6 +15,7 @@ from typing import Any
 
 from napari_her2.errors import ModelError
 from napari_her2.pyramid import LevelSpec, PyramidSpec
+from napari_her2.stain import MODEL_REFERENCE, Stains
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -91,6 +92,8 @@ class ScoringModel:
         What the training tissue looks like, see `familiar.fit_familiar`; empty for a model that cannot tell.
     stain_range : dict
         How strongly the training laboratories stain, see `stain_range.fit_range`; empty for a model that cannot tell.
+    reference : dict
+        `Stains` whose colours pictures are given when they are normalised; empty for `stain.MODEL_REFERENCE`.
     folder : Path or None
         Where the files lie; None for a model that is not on disk.
     """
@@ -107,6 +110,7 @@ class ScoringModel:
     recalibration: dict[str, Any] = field(default_factory=dict)
     familiar: dict[str, Any] = field(default_factory=dict)
     stain_range: dict[str, Any] = field(default_factory=dict)
+    reference: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
@@ -123,6 +127,21 @@ class ScoringModel:
     def indeterminate_below(self) -> float:
         """Confidence under which a core is called indeterminate."""
         return self.calibration.indeterminate_below
+
+    @property
+    def reference_stains(self) -> Stains:
+        """Stains and glass that pictures are given when they are normalised."""
+        return Stains.from_dict(self.reference) if self.reference else MODEL_REFERENCE
+
+    def why_not_scored(self, normalised: bool) -> str:
+        """A sentence where the cut points were refitted on cores that were scored the other way, else ""."""
+        if not self.recalibration or bool(self.recalibration.get("normalised", False)) == normalised:
+            return ""
+        with_, without = ("without", "with") if normalised else ("with", "without")
+        return (
+            f"The calibration {self.recalibration.get('batch', '')} was made {with_} normalised colours and does not "
+            f"hold for scores {without}: score as it was made, or calibrate again."
+        )
 
     @property
     def weights_path(self) -> Path:

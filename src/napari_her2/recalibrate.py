@@ -64,6 +64,8 @@ class Recalibration:
         They hold for this model only.
     when : str
         ISO 8601, UTC.
+    normalised : bool
+        The controls were scored with normalised colours; it holds for scores made that way only.
     """
 
     batch: str
@@ -76,6 +78,7 @@ class Recalibration:
     model: str
     model_sha256: str
     when: str
+    normalised: bool = False
 
     @property
     def sentence(self) -> str:
@@ -86,6 +89,7 @@ class Recalibration:
         told = ", ".join(f"{k} of {s}" for k, s in zip(self.controls, SCORES, strict=True) if k)
         unseen = [s for k, s in zip(self.controls, SCORES, strict=True) if not k]
         rest = f" No control showed {' or '.join(unseen)}: borders there moved with the others." if unseen else ""
+        rest += " It holds for normalised colours." if self.normalised else ""
         if self.right_after < self.right_before:
             rest += " It made fewer of them right: look at the controls whose score differs before you use it."
         return (
@@ -135,7 +139,9 @@ def refit_cuts(values: npt.ArrayLike, scores: npt.ArrayLike, calibration: Calibr
     return float(cuts[0]), float(cuts[1]), float(cuts[2])
 
 
-def recalibrate(model: ScoringModel, values: Sequence[float], scores: Sequence[int], batch: str) -> ScoringModel:
+def recalibrate(
+    model: ScoringModel, values: Sequence[float], scores: Sequence[int], batch: str, *, normalised: bool = False
+) -> ScoringModel:
     """The model with its cut points refitted on control cores.
 
     Parameters
@@ -148,6 +154,8 @@ def recalibrate(model: ScoringModel, values: Sequence[float], scores: Sequence[i
         Known score of each control, 0 to 3.
     batch : str
         Goes with every score made with it.
+    normalised : bool
+        Whether the controls were scored with normalised colours.
 
     Returns
     -------
@@ -184,6 +192,7 @@ def recalibrate(model: ScoringModel, values: Sequence[float], scores: Sequence[i
         model=model.name,
         model_sha256=model.sha256,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
+        normalised=normalised,
     )
     return replace(model, calibration=new, recalibration=asdict(result))
 

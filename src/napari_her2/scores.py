@@ -72,6 +72,8 @@ class CoreScore:
         What makes the score doubtful though it was given, a sentence each.
     batch : str
         Name of the batch whose control cores the cut points were refitted on; "" with the model's own.
+    normalised : bool
+        The network saw the core in the colours of the model's reference, not in its own.
     places : Places or None
         Where the value came from; None when not scored, and with a model that judges cores as a whole.
     seconds : dict
@@ -88,6 +90,7 @@ class CoreScore:
     reason: str = ""
     flags: tuple[str, ...] = ()
     batch: str = ""
+    normalised: bool = False
     places: Places | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

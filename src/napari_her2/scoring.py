@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,8 +21,8 @@ from napari_her2.familiar import UNFAMILIAR, familiar_flag
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.pyramid import PyramidSample, core_rng, sample, tiles
 from napari_her2.scores import SCORES, CoreScore, Places
-from napari_her2.slide import Slide
-from napari_her2.stain import Stains, white_point
+from napari_her2.slide import RGB, Slide
+from napari_her2.stain import Stains, normaliser, on_white, white_point
 from napari_her2.stain_range import range_flag, slide_staining
 
 __all__ = [
@@ -59,6 +59,7 @@ def score_cores(
     engine: Engine | None = None,
     device: str = "auto",
     seed: int = 0,
+    normalise: Stains | None = None,
 ) -> Iterator[CoreScore]:
     """Score cores and yield each as soon as it is ready; meanwhile the network judges the next, and one more is read.
 
@@ -77,6 +78,9 @@ def score_cores(
         See `engine.open_engine`.
     seed : int
         Another seed draws other patches. Order, batch size and device change nothing.
+    normalise : Stains, optional
+        Of the slide: the network then sees the patches in the colours of `ScoringModel.reference_stains`. Glass is
+        found on the slide either way, and flags are judged on the colours as they are.
 
     Yields
     ------
@@ -87,13 +91,16 @@ def score_cores(
     PixelSizeError
         If the pixel size of the slide is unknown.
     ModelError
-        If the model cannot run here.
+        If the model cannot run here, or its cut points were fitted to cores that were seen with the other setting of
+        `normalise`.
     """
     slide.require_mpp()
+    if why := model.why_not_scored(normalise is not None):
+        raise ModelError(why)
     todo = [core for core in cores if core.state is CoreState.TISSUE]
     if not todo:
         return
-    run = _Run(slide, model, device, seed, engine)
+    run = _Run(slide, model, device, seed, engine, normalise)
     with closing(in_two_steps(todo, run.read, run.judge)) as judged:
         for core, (read, shares, running) in zip(todo, judged, strict=True):
             start = time.perf_counter()
@@ -122,10 +129,17 @@ class _Run:
     device: str
     seed: int
     engine: Engine | None
+    normalise: Stains | None
 
     @cached_property
     def white(self) -> npt.NDArray[np.float64]:
         return white_point(self.slide.overview()[0])
+
+    @cached_property
+    def turned(self) -> Callable[[RGB], RGB] | None:
+        if self.normalise is None:
+            return None
+        return normaliser(on_white(self.normalise), self.model.reference_stains)
 
     def read(self, core: Core) -> _Read:
         glass, start = self.white, time.perf_counter()
@@ -141,6 +155,9 @@ class _Run:
             return _Read(None, time.perf_counter() - start, reason=_NO_PATCH)
         fine = np.count_nonzero(patches.level == 0)
         flag = familiar_flag(patches.pixels[:fine], self.model.familiar)
+        if self.turned is not None:
+            for patch in patches.pixels:
+                patch[...] = self.turned(patch)
         return _Read(patches, time.perf_counter() - start, flag)
 
     def judge(self, reading: Future[_Read]) -> tuple[_Read, npt.NDArray[np.float32] | None, float]:
@@ -160,7 +177,8 @@ class _Run:
         if not scored.score:
             return scored
         batch = str(self.model.recalibration.get("batch", ""))
-        return replace(scored, batch=batch, flags=(read.flag,) if read.flag else ())
+        flags, normalised = (read.flag,) if read.flag else (), self.normalise is not None
+        return replace(scored, batch=batch, flags=flags, normalised=normalised)
 
 
 def slide_flags(

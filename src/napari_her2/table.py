@@ -25,13 +25,13 @@ COLUMNS: tuple[str, ...] = (
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
     *("reader_score", "note"),
     *("found_confidence", "doubt", "tissue_fraction"),
-    *("flags", "batch", "measured_reason", "opinions_differ"),
+    *("flags", "batch", "measured_reason", "opinions_differ", "normalised"),
 )
 #: Columns that hold text; "" where there is nothing to say. `row` and `column` are integers, the rest are floats.
 TEXT_COLUMNS: frozenset[str] = frozenset(
     (
         *("image", "core", "block", "state", "patient_id", "her2_score", "indeterminate"),
-        *("measured_score", "reader_score", "note", "doubt", "flags", "batch", "measured_reason"),
+        *("measured_score", "reader_score", "note", "doubt", "flags", "batch", "measured_reason", "normalised"),
     )
 )
 _AUTOMATIC = re.compile(r"\s*\[automatic: .*\]$", re.DOTALL)
@@ -65,12 +65,12 @@ def cores_table(
     Returns
     -------
     DataFrame
-        Text columns (`TEXT_COLUMNS`) hold str, "" when empty; `indeterminate` is "yes", "no", or "" where nothing was
-        scored; `note` is the user's, followed by the reason of the score as ``[automatic: ...]``. `row` and `column`
-        hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are in level-0 pixels. `flags`
-        are those of the score and of the measurement, `measured_reason` is the sentence of the measurement, and
-        `opinions_differ` is 0 to 3, see `opinions_differ`. Behind `COLUMNS` stand the user's own (`Core.extra`), all
-        text.
+        Text columns (`TEXT_COLUMNS`) hold str, "" when empty; `indeterminate` and `normalised` are "yes", "no", or ""
+        where nothing was scored; `note` is the user's, followed by the reason of the score as ``[automatic: ...]``.
+        `row` and `column` hold int64, the other columns float64, NaN when empty. `x`, `y` and `diameter` are in level-0
+        pixels. `flags` are those of the score and of the measurement, `measured_reason` is the sentence of the
+        measurement, and `opinions_differ` is 0 to 3, see `opinions_differ`. Behind `COLUMNS` stand the user's own
+        (`Core.extra`), all text.
     """
     um, of_core = math.nan if mpp is None else mpp, measured or {}
     rows = [_row(image, core, scores.get(core.name), um) | _measured(core, scores, of_core) for core in grid]
@@ -92,6 +92,7 @@ def _row(image: str, core: Core, score: CoreScore | None, um: float) -> dict[str
     if score is not None and core.state is CoreState.TISSUE:
         row["her2_score"] = score.score
         row["indeterminate"] = ("yes" if score.indeterminate else "no") if score.score else ""
+        row["normalised"] = ("yes" if score.normalised else "no") if score.score else ""
         row["confidence"] = score.confidence
         row |= {f"p_{k}": p for k, p in enumerate(score.probabilities)}
         row["note"] = f"{core.note} [automatic: {score.reason}]".strip() if score.reason else core.note

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_her2.stain import MODEL_REFERENCE
 from napari_her2.training.render import Scanner, render
 from napari_her2.training.tissue import Tissue, make_tile
 
@@ -35,6 +36,11 @@ def test_unmixing_with_the_scanners_own_vectors_gives_the_stains_back(gamma: flo
 def test_glass_is_white_point() -> None:
     picture = render(blank(), PLAIN, np.random.default_rng(0))
     np.testing.assert_array_equal(picture, np.broadcast_to(np.array([242, 241, 248], np.uint8), picture.shape))
+
+
+def test_models_know_the_colours_of_the_reference_scanner_best() -> None:
+    scanner = Scanner.reference()
+    assert (MODEL_REFERENCE.hematoxylin, MODEL_REFERENCE.dab) == (scanner.h_vector, scanner.dab_vector)
 
 
 def test_every_setting_changes_the_picture_the_way_it_says() -> None:

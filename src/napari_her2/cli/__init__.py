@@ -20,6 +20,7 @@ from napari_her2.cli.options import (
     MeasureOptions,
     ModelName,
     ModelOptions,
+    Normalise,
     Overwrite,
     PixelSize,
     Rules,
@@ -112,7 +113,9 @@ def score(
         raise typer.BadParameter(sentence, param_hint="--no-measure")
     grid = grid_options(images, chosen, slide)
     how = None if no_measure else measuring(measure, len(images))
-    options = Options(grid, slide.pixel_size, chosen.select, device, seed, overwrite, how, measure.pages)
+    options = Options(
+        grid, slide.pixel_size, chosen.select, device, seed, overwrite, how, measure.pages, model.normalise
+    )
     work(images, output, options, model.load())
 
 
@@ -157,7 +160,7 @@ def _evaluate(
     """Score cores of known score and report how well the model agrees; stopped and called again, it goes on."""
     from napari_her2.cli.evaluate import EvaluateOptions, evaluate_model
 
-    options = EvaluateOptions(split, device, pixel_size, coverage, seed, overwrite)
+    options = EvaluateOptions(split, device, pixel_size, coverage, seed, overwrite, model.normalise)
     evaluate_model(manifest, model.load(), output, options)
 
 
@@ -172,6 +175,7 @@ def _calibrate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The calibration, as JSON.")],
     batch: Annotated[str, typer.Option(metavar="NAME", help="Name of the batch: goes with every score made with it.")],
     model: ModelName = None,
+    normalise: Normalise = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="The thresholds of measured staining instead, from a manifest.")
     ] = False,
@@ -188,7 +192,7 @@ def _calibrate(
     """
     from napari_her2.cli.evaluate import EvaluateOptions
 
-    options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite)
+    options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite, normalise=normalise)
     if measure:
         from napari_her2.cli.thresholds import calibrate_measurement
 

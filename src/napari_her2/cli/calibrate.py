@@ -47,17 +47,21 @@ def calibrate_model(path: Path, model: ScoringModel, batch: str, output: Path, o
     check_folder(output.parent)
     console = Console(stderr=True)
     if path.suffix.lower() in (".geojson", ".json") or _is_table_of_cores(path):
-        values, scores = _read_controls(path, model, partial(tell, console))
+        values, scores, normalised = _read_controls(path, model, partial(tell, console))
+        if options.normalise and not normalised:
+            raise ModelError(f"{path.name} was scored without normalised colours: score it again with --normalise.")
     else:
         manifest = of_split(read_manifest(path), options.split, partial(tell, console))
         cores, _ = score_manifest(manifest, own_cuts(model), options, None, {}, console)
         for core in (c for c in cores if not c.score):
             tell(console, f"{core.image} {core.core} is no control: {core.reason}")
         values, scores = [core.value for core in cores], [core.truth for core in cores]
-    result = Recalibration(**recalibrate(model, values, scores, batch).recalibration)
+        normalised = options.normalise
+    result = Recalibration(**recalibrate(model, values, scores, batch, normalised=normalised).recalibration)
     write_recalibration(output, result, overwrite=options.overwrite)
     typer.echo(result.sentence)
-    typer.echo(f"Written to {output}; use it with: napari-her2 score ... --calibration {output}. {RESEARCH_USE}")
+    how = f"--calibration {output}{' --normalise' if normalised else ''}"
+    typer.echo(f"Written to {output}; use it with: napari-her2 score ... {how}. {RESEARCH_USE}")
 
 
 def _is_table_of_cores(path: Path) -> bool:
@@ -69,8 +73,11 @@ def _is_table_of_cores(path: Path) -> bool:
     return "diameter" in header and "reader_score" in header
 
 
-def _read_controls(path: Path, model: ScoringModel, remark: Any) -> tuple[list[float], list[int]]:
-    """Values and known scores of the cores of a file that have a reader score and a score of this model."""
+def _read_controls(path: Path, model: ScoringModel, remark: Any) -> tuple[list[float], list[int], bool]:
+    """Values and known scores of the cores of a file that have a reader score and a score of this model.
+
+    Also whether they were scored with normalised colours.
+    """
     made_with = _calibration_of(path, model, remark)
     table = read_cores_file(path).table
     marked = table[table["reader_score"] != ""]
@@ -79,8 +86,12 @@ def _read_controls(path: Path, model: ScoringModel, remark: Any) -> tuple[list[f
     scored = marked[marked["her2_score"] != ""]
     if not len(scored):
         raise CoresError(f"{path.name} holds no scores of a model beside the reader scores: score the slide first.")
+    normalised = set(scored["normalised"] == "yes")
+    if len(normalised) > 1:
+        raise CoresError(f"{path.name} holds scores with and without normalised colours: score the slide again.")
     shares = scored[["p_0", "p_1", "p_2", "p_3"]].to_numpy(float)
-    return [value_of_probabilities(p, made_with) for p in shares], [SCORES.index(s) for s in scored["reader_score"]]
+    values = [value_of_probabilities(p, made_with) for p in shares]
+    return values, [SCORES.index(s) for s in scored["reader_score"]], normalised == {True}
 
 
 def _calibration_of(path: Path, model: ScoringModel, remark: Any) -> Calibration:

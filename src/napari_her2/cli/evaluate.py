@@ -41,6 +41,7 @@ class EvaluateOptions:
     coverage: float = 0.85
     seed: int = 0
     overwrite: bool = False
+    normalise: bool = False
 
 
 def evaluate_model(path: Path, model: ScoringModel, folder: Path, options: EvaluateOptions) -> None:
@@ -76,6 +77,7 @@ def evaluate_model(path: Path, model: ScoringModel, folder: Path, options: Evalu
         "split": options.split or "",
         "seed": options.seed,
         "device": device,
+        "normalised": options.normalise,
         "intervals": _INTERVALS,
     }
     images = {row.line: row.image for row in manifest.rows}
@@ -84,7 +86,7 @@ def evaluate_model(path: Path, model: ScoringModel, folder: Path, options: Evalu
     with writing(folder / _FILES[1], overwrite=options.overwrite) as temporary:
         write_evaluation_report(temporary, evaluation, model, provenance, images)
     part.path.unlink(missing_ok=True)
-    _summary(evaluation, model, folder)
+    _summary(evaluation, model, folder, options.normalise)
     for core in evaluation.unscored:
         typer.echo(f"napari-her2: core {core.core} of {core.image}: {core.reason}".replace("core  of ", ""), err=True)
     if evaluation.unscored:
@@ -110,6 +112,7 @@ def _depends_on(manifest: Manifest, model: ScoringModel, options: EvaluateOption
         "split": options.split,
         "seed": options.seed,
         "pixel_size": options.pixel_size,
+        "normalised": options.normalise,
     }
 
 
@@ -136,6 +139,7 @@ def score_manifest(
             engine=engine,
             seed=options.seed,
             pixel_size=options.pixel_size,
+            normalise=options.normalise,
             done=done,
             remark=partial(tell, console),
         )
@@ -152,7 +156,7 @@ def score_manifest(
     return list(cores.values()), engine.device
 
 
-def _summary(evaluation: Evaluation, model: ScoringModel, folder: Path) -> None:
+def _summary(evaluation: Evaluation, model: ScoringModel, folder: Path, normalised: bool) -> None:
     table = Table("", "value", "95 % interval", "cores", box=None, pad_edge=False, header_style="bold")
     shown = ("accuracy", "quadratic_kappa", "balanced_accuracy", "sensitivity_2", "off_by_two", "ece")
     for name in (*shown, "accuracy_at_coverage"):
@@ -164,6 +168,7 @@ def _summary(evaluation: Evaluation, model: ScoringModel, folder: Path) -> None:
     console = Console()
     console.print(table)
     batch = f", calibrated for {model.recalibration['batch']}" if model.recalibration else ""
+    batch += ", colours normalised" if normalised else ""
     typer.echo(
         f"{model.name} {model.version}{batch}: {len(evaluation.scored)} cores of {evaluation.patients} patients "
         f"scored, {len(evaluation.unscored)} not."

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from napari_her2.errors import ModelError
+
 if TYPE_CHECKING:
     from napari_her2.models import ScoringModel
 
@@ -121,6 +123,9 @@ ModelName = Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See: n
 CalibrationFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Cut points of this batch, from napari-her2 calibrate.")
 ]
+Normalise = Annotated[
+    bool, typer.Option("--normalise", help="Show the model each slide in the colours it knows best (see its card).")
+]
 Device = Annotated[
     str,
     typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.", callback=_one_of(_devices)),
@@ -210,6 +215,7 @@ class ModelOptions:
 
     model: ModelName = None
     calibration: CalibrationFile = None
+    normalise: Normalise = False
 
     def load(self) -> ScoringModel:
         """The model, by default that of the package.
@@ -217,7 +223,8 @@ class ModelOptions:
         Raises
         ------
         ModelError
-            If there is no such model, or the calibration was made for another.
+            If there is no such model, or the calibration was made for another, or for the other setting of
+            `normalise`.
         """
         from napari_her2.models import DEFAULT_MODEL, load_model
 
@@ -226,7 +233,10 @@ class ModelOptions:
             return model
         from napari_her2.recalibrate import apply_recalibration, read_recalibration
 
-        return apply_recalibration(model, read_recalibration(self.calibration))
+        model = apply_recalibration(model, read_recalibration(self.calibration))
+        if why := model.why_not_scored(self.normalise):
+            raise ModelError(f"{why} The option is --normalise.")
+        return model
 
 
 @dataclass(frozen=True)

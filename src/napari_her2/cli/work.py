@@ -22,7 +22,15 @@ from napari_her2.cli.measure import Measuring
 from napari_her2.cores import CoreGrid
 from napari_her2.engine import Engine
 from napari_her2.errors import CoresError, HER2Error, ModelError, OutputError
-from napari_her2.export import Run, check_results, counts, opinion_counts, write_pages, write_results
+from napari_her2.export import (
+    Run,
+    check_results,
+    counts,
+    normalised_record,
+    opinion_counts,
+    write_pages,
+    write_results,
+)
 from napari_her2.export.csv import write_csv
 from napari_her2.files import safe_name
 from napari_her2.heatmap import Heatmap
@@ -34,7 +42,7 @@ from napari_her2.scores import SCORES, CoreScore
 from napari_her2.scoring import score_cores, slide_flags
 from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
-from napari_her2.stain import Stains
+from napari_her2.stain import Stains, estimate_stains
 from napari_her2.table import cores_table
 
 __all__ = ["Options", "progress_bar", "tell", "work"]
@@ -55,6 +63,7 @@ class Options:
     overwrite: bool = False
     measure: Measuring | None = None
     pages: bool = False
+    normalise: bool = False
 
     def record(self) -> dict[str, Any]:
         """As written into ``run.json``: file names without their folders."""
@@ -163,6 +172,7 @@ def _image(
             "parameters": options.record(),
             "device": found.device,
             **_measured_with(options, found),
+            **({} if model is None else normalised_record(model, found.stains if options.normalise else None)),
             "seconds": {step: round(s, 3) for step, s in found.seconds.items()},
             "peak_memory_mib": _peak_mib(),
             "stopped": found.stopped,
@@ -234,16 +244,19 @@ def _judge(
     """Score and measure core after core into `found`, which keeps what is done after Ctrl-C."""
     name, seconds = slide.name, found.seconds
     todo: Iterable[CoreScore] = (CoreScore(core) for core in chosen)
+    if options.measure is not None or options.normalise:
+        start = time.perf_counter()
+        found.stains = estimate_stains(slide) if options.measure is None else options.measure.stains_of(slide)
+        seconds["stains"] = time.perf_counter() - start
+    if options.measure is not None:
+        seconds["measuring"] = 0.0
     if model is not None and engine is not None:
         show(description=f"{name}: starting {model.name}")
         start = time.perf_counter()
-        todo = score_cores(slide, chosen, model, engine=engine(), seed=options.seed)
+        normalise = found.stains if options.normalise else None
+        todo = score_cores(slide, chosen, model, engine=engine(), seed=options.seed, normalise=normalise)
         found.device, found.heatmap = engine().device, Heatmap.of(slide)
         seconds |= {"starting": time.perf_counter() - start, "reading": 0.0, "inference": 0.0}
-    if options.measure is not None:
-        start = time.perf_counter()
-        found.stains = options.measure.stains_of(slide)
-        seconds |= {"stains": time.perf_counter() - start, "measuring": 0.0}
     show(description=f"{name}: {'measuring' if model is None else 'scoring'}", total=len(chosen))
     flushed = time.perf_counter()
     try:

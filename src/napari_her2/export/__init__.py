@@ -14,7 +14,7 @@ from napari_her2.export.qptma import qupath_grid, write_qptma
 from napari_her2.export.read import CORES_SUFFIXES, CoresFile, read_cores, read_cores_file
 from napari_her2.export.regions import RegionsFile, read_regions, write_regions
 from napari_her2.export.report import write_report
-from napari_her2.export.run import Run, counts, opinion_counts, write_record
+from napari_her2.export.run import Run, counts, normalised_record, opinion_counts, write_record
 from napari_her2.files import check_folder, safe_name, writing
 from napari_her2.table import cores_table
 
@@ -28,6 +28,7 @@ __all__ = [
     "Run",
     "check_results",
     "counts",
+    "normalised_record",
     "opinion_counts",
     "read_cores",
     "read_cores_file",

@@ -33,7 +33,8 @@ _POINTS = 64
 #: Columns kept as strings in `metadata`; a patient is called "Case ID" there, as QuPath calls it.
 _METADATA = (
     *("image", "block", "row", "column", "state", "x", "y", "diameter"),
-    *("her2_score", "indeterminate", "measured_score", "measured_reason", "flags", "batch", "reader_score", "note"),
+    *("her2_score", "indeterminate", "measured_score", "measured_reason", "flags", "batch", "normalised"),
+    *("reader_score", "note"),
 )
 _CASE_ID = "Case ID"
 #: What QuPath calls a patient, now and before 0.4, and its note on a TMA core.
@@ -50,7 +51,7 @@ _OF_THE_PLACE = (
     *("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3"),
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
     *("found_confidence", "doubt", "tissue_fraction"),
-    *("flags", "batch", "measured_reason", "opinions_differ"),
+    *("flags", "batch", "measured_reason", "opinions_differ", "normalised"),
 )
 #: Pixels: QuPath rounds outlines to hundredths, so what agrees to this was not moved.
 _MOVED = 0.02

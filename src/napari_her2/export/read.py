@@ -26,7 +26,7 @@ CORES_SUFFIXES = (".csv", ".geojson", ".json", ".qptma")
 _RESULTS = (
     *("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3"),
     *("h_score", "percent_0", "percent_1", "percent_2", "percent_3", "membrane_completeness", "measured_score"),
-    *("flags", "batch", "measured_reason"),
+    *("flags", "batch", "measured_reason", "normalised"),
 )
 
 

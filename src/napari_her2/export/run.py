@@ -20,9 +20,20 @@ from napari_her2.models import ScoringModel
 from napari_her2.regions import Region
 from napari_her2.scores import SCORES, CoreScore
 from napari_her2.slide import Slide
+from napari_her2.stain import Stains
 from napari_her2.table import opinions_differ
 
-__all__ = ["Run", "counts", "model_record", "opinion_counts", "record", "region_records", "versions", "write_record"]
+__all__ = [
+    "Run",
+    "counts",
+    "model_record",
+    "normalised_record",
+    "opinion_counts",
+    "record",
+    "region_records",
+    "versions",
+    "write_record",
+]
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "tifffile", "zarr", "imagecodecs", "openvino", "torch", "napari")
 
@@ -133,6 +144,13 @@ def model_record(model: ScoringModel) -> dict[str, Any]:
     """Which model it was, and the batch that its cut points were refitted on, if they were."""
     known: dict[str, Any] = {"name": model.name, "version": model.version, "sha256": model.sha256}
     return known | ({"recalibration": dict(model.recalibration)} if model.recalibration else {})
+
+
+def normalised_record(model: ScoringModel, stains: Stains | None) -> dict[str, Any]:
+    """For the provenance: from which stains to which the pictures were turned for the model; None for not at all."""
+    if stains is None:
+        return {"normalised": None}
+    return {"normalised": {"stains": stains.to_dict(), "reference": model.reference_stains.to_dict()}}
 
 
 def versions() -> dict[str, str]:

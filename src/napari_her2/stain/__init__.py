@@ -2,10 +2,11 @@
 
 from napari_her2.stain.density import TISSUE_OD, divide_white, optical_density, tissue_mask, white_point
 from napari_her2.stain.estimate import estimate_stains
-from napari_her2.stain.unmix import normalise, unmix
-from napari_her2.stain.vectors import QUPATH_DAB, QUPATH_HEMATOXYLIN, QUPATH_STAINS, Stains
+from napari_her2.stain.unmix import normalise, normaliser, unmix
+from napari_her2.stain.vectors import MODEL_REFERENCE, QUPATH_DAB, QUPATH_HEMATOXYLIN, QUPATH_STAINS, Stains, on_white
 
 __all__ = [
+    "MODEL_REFERENCE",
     "QUPATH_DAB",
     "QUPATH_HEMATOXYLIN",
     "QUPATH_STAINS",
@@ -14,6 +15,8 @@ __all__ = [
     "divide_white",
     "estimate_stains",
     "normalise",
+    "normaliser",
+    "on_white",
     "optical_density",
     "tissue_mask",
     "unmix",

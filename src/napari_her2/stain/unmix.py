@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from napari_her2.slide import RGB
 from napari_her2.stain.vectors import Stains
 
-__all__ = ["normalise", "normalising_matrix", "unmix"]
+__all__ = ["normalise", "normaliser", "normalising_matrix", "unmix"]
 
 FloatImage = npt.NDArray[np.float32]
 
 #: Steps per unit of optical density in the table that turns density back into grey values, and its ends.
-_STEPS, _LOWEST, _HIGHEST = 400, -0.5, 4.0
+_STEPS, _LOWEST, _HIGHEST = 1000, -0.5, 4.0
 
 
 def unmix(picture: RGB, stains: Stains) -> tuple[FloatImage, FloatImage]:
@@ -48,6 +50,24 @@ def normalising_matrix(stains: Stains, reference: Stains) -> npt.NDArray[np.floa
     return np.asarray(reference.mixing @ np.linalg.inv(stains.mixing))
 
 
+def normaliser(stains: Stains, reference: Stains) -> Callable[[RGB], RGB]:
+    """`normalise` for many pictures of one slide: the matrix and its tables are made once."""
+    matrix = normalising_matrix(stains, reference)
+    tables = (_density_tables(stains.white)[None] * matrix[:, :, None] * _STEPS).astype(np.float32)
+    density = np.arange(int((_HIGHEST - _LOWEST) * _STEPS) + 1) / _STEPS + _LOWEST
+    light = np.clip(np.rint(np.array(reference.white)[:, None] * 10**-density), 0, 255).astype(np.uint8)
+
+    def normalised(picture: RGB) -> RGB:
+        channels = [np.ascontiguousarray(picture[..., c]) for c in range(3)]
+        out = np.empty(picture.shape, np.uint8)
+        for c in range(3):
+            place = sum(tables[c, k].take(channels[k]) for k in range(3)) + np.float32(0.5 - _LOWEST * _STEPS)
+            out[..., c] = light[c].take(np.asarray(place).astype(np.int16), mode="clip")
+        return out
+
+    return normalised
+
+
 def normalise(picture: RGB, stains: Stains, reference: Stains) -> RGB:
     """The picture with the glass and the stain vectors of another slide, and the amounts of stain that it has.
 
@@ -63,16 +83,7 @@ def normalise(picture: RGB, stains: Stains, reference: Stains) -> RGB:
     -------
     ndarray of uint8, the shape of `picture`
     """
-    matrix = normalising_matrix(stains, reference)
-    tables = (_density_tables(stains.white)[None] * matrix[:, :, None] * _STEPS).astype(np.float32)
-    channels = [np.ascontiguousarray(picture[..., c]) for c in range(3)]
-    density = np.arange(int((_HIGHEST - _LOWEST) * _STEPS) + 1) / _STEPS + _LOWEST
-    out = np.empty(picture.shape, np.uint8)
-    for c in range(3):
-        place = sum(tables[c, k].take(channels[k]) for k in range(3)) + np.float32(0.5 - _LOWEST * _STEPS)
-        light = np.clip(np.rint(reference.white[c] * 10**-density), 0, 255).astype(np.uint8)
-        out[..., c] = light.take(np.asarray(place).astype(np.int16), mode="clip")
-    return out
+    return normaliser(stains, reference)(picture)
 
 
 def _density_tables(white: tuple[float, float, float]) -> npt.NDArray[np.float64]:

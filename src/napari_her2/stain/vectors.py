@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from napari_her2.errors import StainError
 
-__all__ = ["QUPATH_DAB", "QUPATH_HEMATOXYLIN", "QUPATH_STAINS", "Stains", "angle", "unit"]
+__all__ = [
+    "MODEL_REFERENCE",
+    "QUPATH_DAB",
+    "QUPATH_HEMATOXYLIN",
+    "QUPATH_STAINS",
+    "Stains",
+    "angle",
+    "on_white",
+    "unit",
+]
 
 Vector = tuple[float, float, float]
 Role = Literal["white", "hematoxylin", "dab"]
@@ -160,6 +169,11 @@ class Stains:
 _WARNS_OF = {"hematoxylin": "Haematoxylin", "dab": "DAB", "white": "Glass"}
 
 
+def on_white(stains: Stains) -> Stains:
+    """The same on glass of 255, as of pictures whose glass was divided out."""
+    return replace(stains, white=(255.0, 255.0, 255.0))
+
+
 def unit(vector: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """The vector at length 1."""
     v = np.asarray(vector, float)
@@ -181,3 +195,5 @@ def _text(vector: Vector) -> str:
 
 
 QUPATH_STAINS = Stains()
+#: Colours that models know best, on white glass: those of the scanner that generated tissue was likened to.
+MODEL_REFERENCE = Stains(hematoxylin=(0.694, 0.607, 0.387), dab=(0.310, 0.567, 0.763), source="reference")

@@ -30,7 +30,7 @@ __all__ = ["SCORE_COLUMNS", "clear_scores", "score_of_row", "scores_of_layer", "
 #: What scoring writes into the features; measured staining and the reader's own score are not touched by it.
 SCORE_COLUMNS = ("her2_score", "indeterminate", "confidence", "p_0", "p_1", "p_2", "p_3")
 #: What scoring tells besides; a measurement adds its own flags to those of the score.
-_TOLD = ("flags", "batch")
+_TOLD = ("flags", "batch", "normalised")
 
 
 def scores_of_layer(layer: Shapes, grid: CoreGrid | None = None) -> dict[str, CoreScore]:
@@ -64,6 +64,7 @@ def score_of_row(core: Core, row: Mapping[Any, Any]) -> CoreScore | None:
         reason=reason.group(1) if reason else "",
         flags=(row["flags"],) if row.get("flags") else (),
         batch=str(row.get("batch") or ""),
+        normalised=row.get("normalised") == "yes",
     )
 
 

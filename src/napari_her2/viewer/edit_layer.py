@@ -31,7 +31,7 @@ from napari_her2.viewer.slide_layer import KEY
 __all__ = ["Scored", "scored_of_layer", "write_grid"]
 
 #: Columns that hang on the tissue at a place, whatever the core there is called.
-_MEASURED = (*SCORE_COLUMNS, *MEASURE_COLUMNS, "flags", "batch", "opinions_differ")
+_MEASURED = (*SCORE_COLUMNS, *MEASURE_COLUMNS, "flags", "batch", "normalised", "opinions_differ")
 
 
 @dataclass(frozen=True)
