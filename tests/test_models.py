@@ -79,6 +79,12 @@ def test_an_unknown_name_lists_what_is_there(tmp_path: Path):
         load_model(tmp_path)
 
 
+def test_a_laboratorys_model_is_for_colours_as_it_learned_them(mock_model: ScoringModel):
+    own = replace(mock_model, card={"base model": {"name": "mock"}})
+    assert own.why_not_scored(True).startswith("mock was trained on slides in their own colours")
+    assert own.why_not_scored(False) == mock_model.why_not_scored(True) == ""
+
+
 def test_the_shipped_model_is_whole_and_says_what_it_is():
     assert DEFAULT_MODEL in [m.name for m in installed_models()]
     model = load_model()

@@ -71,7 +71,8 @@ def why_not(session: Session) -> str:
     if made_with is None:
         return "These scores come from a file that does not say which model made them: score the cores again."
     if not one_way.cuts_only(session):
-        return f"These scores were made with {made_with.name}, or at another pixel size: score the cores again."
+        how = f"with {made_with.name}, at another pixel size, or with other colours shown to the model"
+        return f"These scores were made {how}: score the cores again."
     return ""
 
 
@@ -93,7 +94,7 @@ def preview(session: Session, names: Iterable[str], batch: str) -> Preview:
     controls = [name for name in read_cores(session) if name in wanted]
     values = [value_of(scores[name], made_with.calibration) for name in controls]
     known = [SCORES.index(grid[name].reader_score) for name in controls]
-    model = recalibrate(session.model, values, known, batch)
+    model = recalibrate(session.model, values, known, batch, normalised=session.normalise)
     told = Recalibration(**model.recalibration)
     return Preview(model, told.sentence, (told.right_before, told.right_after, told.n), _changes(session, model))
 
@@ -125,7 +126,7 @@ def load_calibration(session: Session, path: Path) -> Preview:
     Raises
     ------
     ModelError
-        If it is none, or was made for another model.
+        If it is none, or was made for another model, or for colours that are normalised where they are not here.
     """
     from napari_her2.recalibrate import apply_recalibration, read_recalibration
 
@@ -133,6 +134,8 @@ def load_calibration(session: Session, path: Path) -> Preview:
         raise ModelError("Choose a model first.")
     found = read_recalibration(path)
     model = apply_recalibration(session.model, found)
+    if why := model.why_not_scored(session.normalise):
+        raise ModelError(why)
     return Preview(model, found.sentence, (found.right_before, found.right_after, found.n), _changes(session, model))
 
 

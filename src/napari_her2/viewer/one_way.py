@@ -1,4 +1,4 @@
-"""One table holds one way of scoring: the same model, the same pixel size, the same cut points."""
+"""One table holds one way of scoring: the same model, pixel size, cut points and colours."""
 
 from __future__ import annotations
 
@@ -23,8 +23,16 @@ def way(session: Session) -> dict[str, Any]:
     model, slide = session.model, session.slide
     if model is None or slide is None:
         return {}
-    known = {"model": model.name, "model_sha256": model.sha256, "pixel_size_um": slide.mpp}
-    return known | {"cuts": list(model.calibration.cuts), "batch": str(model.recalibration.get("batch", ""))}
+    stains = session.stains_to_normalise
+    return {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "pixel_size_um": slide.mpp,
+        "cuts": list(model.calibration.cuts),
+        "batch": str(model.recalibration.get("batch", "")),
+        # by which stains: those of the slide may be corrected, or not be known yet
+        "normalised": None if not session.normalise else {} if stains is None else stains.to_dict(),
+    }
 
 
 def last_way(session: Session) -> dict[str, Any] | None:
@@ -52,7 +60,8 @@ def keep(session: Session, wanted: set[str]) -> bool:
             recut_layer(layer, slide, model)
         else:
             question = (
-                f"{len(others)} other cores were scored with {last['model']} at {last['pixel_size_um']:g} µm per pixel."
+                f"{len(others)} other cores were scored with {last['model']} at {last['pixel_size_um']:g} µm per pixel"
+                f"{_other_colours(last, way(session))}."
                 " One table holds one way of scoring: their scores will be removed."
             )
             if not ask.confirm(question, "Remove and score"):
@@ -61,3 +70,13 @@ def keep(session: Session, wanted: set[str]) -> bool:
     known = layer.metadata.setdefault(KEY, {})
     known["scored_with"], known["model"] = way(session), model
     return True
+
+
+def _other_colours(last: dict[str, Any], now: dict[str, Any]) -> str:
+    """How the model saw the slide then, where it does not now."""
+    then, to_come = last["normalised"], now["normalised"]
+    if then == to_come:
+        return ""
+    return (
+        " in its own colours" if then is None else " in normalised colours" if to_come is None else " by other stains"
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_her2.errors import CoresError, HER2Error
 from napari_her2.grid_edit import reading_order
+from napari_her2.stain import Stains
 from napari_her2.viewer import ask
 from napari_her2.viewer.cores_measured import measured_of_layer
 from napari_her2.viewer.heatmap_layer import find_heatmap_layer, heatmap_of_layer
@@ -46,7 +47,7 @@ def gather(session: Session) -> Run:
     CoresError
         If its cores were not found yet, or the table was edited into something that is no grid.
     """
-    from napari_her2.export import Run
+    from napari_her2.export import Run, normalised_record
 
     layers, image, slide, cores_layer = session.viewer.layers, session.image, session.slide, session.cores_layer
     if image is None or slide is None or cores_layer is None:
@@ -56,7 +57,11 @@ def gather(session: Session) -> Run:
     if heatmap is not None:
         heatmap.image = heatmap.image.copy()  # the run that goes on may draw while this is written
     known = cores_layer.metadata.get(KEY, {})
-    provenance = {"seed": 0, "parameters": known.get("scored_with") or {}, "device": session.device}
+    way = dict(known.get("scored_with") or {})
+    seen = way.pop("normalised", None)
+    provenance = {"seed": 0, "parameters": way, "device": session.device}
+    if known.get("model") is not None:
+        provenance |= normalised_record(known["model"], None if seen is None else Stains.from_dict(seen))
     provenance["slide_flags"] = known.get("slide_flags", [])
     measured = measured_of_layer(cores_layer, session.grid())
     if measured:

@@ -15,6 +15,7 @@ from napari_her2.heatmap import Heatmap
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
+from napari_her2.stain import Stains
 from napari_her2.viewer.core_run import CoreRun
 from napari_her2.viewer.cores_scores import set_scores
 from napari_her2.viewer.heatmap_layer import add_heatmap_layer, find_heatmap_layer, heatmap_of_layer, redraw
@@ -38,9 +39,10 @@ class ScoreRun(CoreRun[CoreScore]):
         cores: Iterable[Core],
         model: ScoringModel,
         device: str,
+        normalise: Stains | None = None,
     ) -> None:
         super().__init__(layers, image, cores_layer, slide, cores)
-        self.model, self.device = model, device
+        self.model, self.device, self.normalise = model, device, normalise
         self.flags: tuple[str, ...] = ()
         self._heatmap_layer = find_heatmap_layer(layers, image)
 
@@ -54,7 +56,8 @@ class ScoreRun(CoreRun[CoreScore]):
         from napari_her2.scoring import score_cores, slide_flags
 
         done: list[CoreScore] = []
-        with closing(score_cores(self.slide, self.cores, self.model, device=self.device)) as scores:
+        run = score_cores(self.slide, self.cores, self.model, device=self.device, normalise=self.normalise)
+        with closing(run) as scores:
             for score in scores:
                 yield score
                 done.append(replace(score, places=None))

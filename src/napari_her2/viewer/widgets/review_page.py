@@ -205,6 +205,8 @@ def _told(here: Opinions) -> list[str]:
         lines.append(f"Value {score.value:.2f}{spread} on the scale from 0 to 3")
     if here.score is not None and here.score.batch:
         lines.append(f"Cut points of {here.score.batch}")
+    if here.score is not None and here.score.normalised:
+        lines.append("Colours normalised for the model")
     return lines + ([here.core.note] if here.core.note else [])
 
 

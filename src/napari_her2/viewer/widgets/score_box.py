@@ -70,6 +70,7 @@ class ScoreBox(StepCard):
         self._adopt(self._session.model)
         batch = batch_of(self._session.model)
         parts = [f"{len(scored)} scored"] * bool(scored) + [f"cut points of {batch}"] * bool(batch)
+        parts += ["colours normalised"] * self._session.normalise
         self.summary.setText(", ".join(parts))
         self.summary.setToolTip(f"Calibrated on control cores of {batch}." if batch else "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
+    QCheckBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -74,9 +75,16 @@ class StainBox(Card):
         self.views = {role: QPushButton(text) for role, text in _VIEWS.items()}
         self.regions = {role: QPushButton(text) for role, text in _REGIONS.items()}
         self.more = QToolButton()
+        self.normalise = QCheckBox("Normalise colours for the model")
+        self.normalise.setToolTip(
+            "Scores are made on the slide in the colours that the model knows best, by the stains above. "
+            "Try it where they are far from usual, and calibrate with it on control cores."
+        )
+        self.normalise.toggled.connect(self._normalise)
         grid.addWidget(self.warning, 3, 0, 1, 3)
         grid.addLayout(self._row("Show", self._view_buttons()), 4, 0, 1, 3)
         grid.addLayout(self._row("Correct", [*self._region_buttons(), self._menu()]), 5, 0, 1, 3)
+        grid.addWidget(self.normalise, 6, 0, 1, 3)
         grid.setColumnStretch(2, 1)
 
     def _row(self, text: str, buttons: list[QWidget]) -> QHBoxLayout:
@@ -129,7 +137,10 @@ class StainBox(Card):
                     r, g, b = stains.swatch(role, _DENSITY)
                     swatch.setStyleSheet(f"background: rgb({r}, {g}, {b}); border: 1px solid rgba(128, 128, 128, 160);")
             self.numbers[role].setText("–" if stains is None else _numbers(stains, role))
-        self.summary.setText(_summary(stains, known.estimating))
+        on = known.session.normalise
+        self.normalise.setEnabled(stains is not None or on)
+        self.normalise.setChecked(on)
+        self.summary.setText(_summary(stains, known.estimating) + (", normalised" if on and stains is not None else ""))
         text = known.why_not if stains is None else " ".join(stains.warnings)
         self.warning.setText(text)
         self.warning.setVisible(bool(text))
@@ -155,6 +166,10 @@ class StainBox(Card):
             parent = parent.parentWidget()
         if parent is not None:
             parent.ensureWidgetVisible(self, 0, 4)
+
+    def _normalise(self, on: bool) -> None:
+        if on != self._stains.session.normalise:  # else it only follows the session
+            self._stains.session.use_normalised(on)
 
     def _correct(self, role: str, on: bool) -> None:
         self._stains.stop_correcting()
