@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_her2.stain import Stains
 from napari_her2.viewer import ask
 from napari_her2.viewer.cores_watch import forget
 from napari_her2.viewer.recut import recut_layer
 from napari_her2.viewer.slide_layer import KEY
+from napari_her2.viewer.stain_layers import stains_of_layer
 
 if TYPE_CHECKING:
     from napari_her2.viewer.session import Session
 
-__all__ = ["keep", "last_way", "way"]
+__all__ = ["cuts_only", "keep", "last_way", "stains_of", "was_normalised", "way", "why_no_colours"]
 
 #: Two ways that differ in nothing else are brought together without the network: see `recut`.
 _CUTS = ("cuts", "batch")
@@ -23,7 +25,7 @@ def way(session: Session) -> dict[str, Any]:
     model, slide = session.model, session.slide
     if model is None or slide is None:
         return {}
-    stains = session.stains_to_normalise
+    stains = stains_of(session)
     return {
         "model": model.name,
         "model_sha256": model.sha256,
@@ -33,6 +35,24 @@ def way(session: Session) -> dict[str, Any]:
         # by which stains: those of the slide may be corrected, or not be known yet
         "normalised": None if not session.normalise else {} if stains is None else stains.to_dict(),
     }
+
+
+def stains_of(session: Session) -> Stains | None:
+    """The stains of the slide, from which its colours are normalised; None when they are not to be, or not known."""
+    return stains_of_layer(session.image) if session.normalise and session.image is not None else None
+
+
+def was_normalised(session: Session) -> bool:
+    """Whether the scores that are there were made in normalised colours; without any, how it is set."""
+    last = last_way(session)
+    return session.normalise if last is None else last["normalised"] is not None
+
+
+def why_no_colours(session: Session) -> str:
+    """Why the model cannot be shown the slide in the colours that are asked for; "" when it can."""
+    if session.normalise and stains_of(session) is None:
+        return "The stains of this slide are not known, and colours are to be normalised: see the box Stains."
+    return "" if session.model is None else session.model.why_not_scored(session.normalise)
 
 
 def last_way(session: Session) -> dict[str, Any] | None:

@@ -21,7 +21,6 @@ from napari_her2.errors import HER2Error
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
-from napari_her2.stain import Stains
 from napari_her2.viewer import one_way, results
 from napari_her2.viewer.autosave import Autosave
 from napari_her2.viewer.background import Background, sentence
@@ -34,7 +33,6 @@ from napari_her2.viewer.recut import model_of_layer
 from napari_her2.viewer.score_worker import ScoreRun
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
-from napari_her2.viewer.stain_layers import stains_of_layer
 
 __all__ = ["Session"]
 
@@ -59,8 +57,7 @@ class Session:
         self.slide: Slide | None = None
         self.model: ScoringModel | None = None
         self.device = "auto"
-        #: Whether the model is shown the slide in the colours that it knows best.
-        self.normalise = False
+        self.normalise = False  # whether the model is shown slides in the colours that it knows best
         self.params = DearrayParams()
         self.run: CoreRun[Any] | None = None
         self._open = False
@@ -126,8 +123,7 @@ class Session:
         self._watch.bind(cores_layer, self.slide)
         if cores_layer is not None:
             self._take_cuts(model_of_layer(cores_layer))
-            last = one_way.last_way(self)
-            self.normalise = self.normalise if last is None else last["normalised"] is not None
+            self.normalise = one_way.was_normalised(self)
             self._show_cores()
             self._watch.settle()
         self.changed.emit()
@@ -163,8 +159,8 @@ class Session:
             return
         if not one_way.keep(self, wanted):
             return
-        layers, how = self.viewer.layers, (self.model, self.device, self.stains_to_normalise)
-        run = ScoreRun(layers, self.image, self.cores_layer, self.slide, cores, *how)
+        where = self.viewer.layers, self.image, self.cores_layer, self.slide
+        run = ScoreRun(*where, cores, self.model, self.device, one_way.stains_of(self))
         self.run = run
         run.progressed.connect(self._tell)
         run.ended.connect(lambda message: self._ended(run, message))
@@ -222,11 +218,6 @@ class Session:
         """Whether something goes on that has to end first."""
         return bool(self.busy) or (self.run is not None and self.run.running)
 
-    @property
-    def stains_to_normalise(self) -> Stains | None:
-        """The stains of the slide that its colours are normalised by; None when they are not, or not known."""
-        return stains_of_layer(self.image) if self.normalise and self.image is not None else None
-
     def grid(self) -> CoreGrid:
         """The cores as they stand on the screen."""
         return self._watch.read()[0]
@@ -258,9 +249,7 @@ class Session:
             return "Give the pixel size in step 1 first."
         if self.model is None:
             return "No scoring model is installed: choose a model file."
-        if self.normalise and self.stains_to_normalise is None:
-            return "The stains of this slide are not known, and colours are to be normalised: see the box Stains."
-        if why := self.model.why_not_scored(self.normalise):
+        if why := one_way.why_no_colours(self):
             return why
         if self.run is not None and self.run.running:
             return f"{self.run.slide.name} is being {self.run.doing}."
