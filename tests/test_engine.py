@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from napari_her2.engine import CompiledEngine, TorchEngine, open_engine
+from napari_her2.engine import CompiledEngine, TorchEngine, open_engine, start
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel, load_model
 
@@ -36,6 +36,21 @@ def test_a_batch_gives_what_its_patches_give_alone():
     pixels = patches()
     for together, alone in zip(engine.run(pixels), engine.run(pixels[2:]), strict=True):
         assert np.array_equal(together[2], alone[0])
+
+
+def test_cores_on_their_way_at_once_get_their_own_answers():
+    engine, pixels = CompiledEngine(load_model()), patches()
+    first, second = start(engine, pixels), start(engine, pixels[::-1])
+    (turned, _), (straight, _) = second(), first()
+    assert np.array_equal(turned, straight[::-1])
+    assert np.array_equal(straight, engine.run(pixels)[0])
+
+
+def test_a_network_that_stops_is_told_and_not_waited_for():
+    engine = CompiledEngine(load_model())
+    engine._queue.set_callback(lambda request, of: None)
+    with pytest.raises(ModelError, match="stopped before"):
+        engine.run(patches()[:1])
 
 
 def test_unknown_and_absent_devices(mock_model: ScoringModel):

@@ -6,7 +6,8 @@ Both are imported when an engine opens, never before: opening the widget must no
 
 from __future__ import annotations
 
-from threading import Lock
+from collections.abc import Callable
+from threading import Event, Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel
 
-__all__ = ["DEVICES", "Engine", "choose_device", "open_engine"]
+__all__ = ["DEVICES", "Engine", "choose_device", "open_engine", "start"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -91,6 +92,17 @@ def choose_device(device: str) -> str:
     return device
 
 
+def start(engine: Engine, pixels: Patches) -> Callable[[], tuple[Shares, Features]]:
+    """Begin what `Engine.run` does; what comes back waits for its end and gives the answer.
+
+    An engine that knows no such thing has run before this returns.
+    """
+    if isinstance(engine, CompiledEngine):
+        return engine.start(pixels)
+    answer = engine.run(pixels)
+    return lambda: answer
+
+
 class CompiledEngine:
     """The model's ONNX network, compiled for this CPU by OpenVINO."""
 
@@ -107,29 +119,52 @@ class CompiledEngine:
         streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # one patch waits for each that runs: a stream must not stand still until Python hands it the next
         self._queue = openvino.AsyncInferQueue(self._compiled, 2 * streams)
+        self._queue.set_callback(_keep)
         self._lock = Lock()
         self._stacked = model.stacked
 
     def run(self, pixels: Patches) -> tuple[Shares, Features]:
-        """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory.
+        """See `Engine.run`; patches are spread over the CPU's streams one by one, which bounds the memory."""
+        return self.start(pixels)()
+
+    def start(self, pixels: Patches) -> Callable[[], tuple[Shares, Features]]:
+        """See `start`: it returns when the last patch has been handed over: those of the next core then follow closely.
 
         Threads that call it at once take turns.
         """
-        answers: dict[int, tuple[Shares, Features]] = {}
-
-        def keep(request: Any, index: int) -> None:
-            # copied: the request's own memory is written again by a later patch
-            shares, features = (np.array(request.get_output_tensor(k).data) for k in (0, 1))
-            answers[index] = shares, features
-
         step = len(pixels) if self._stacked else 1
+        pending = _Pending(-(-len(pixels) // step))
         with self._lock:
-            self._queue.set_callback(keep)
             for index in range(0, len(pixels), step):
-                self._queue.start_async({0: pixels[index : index + step]}, index, share_inputs=True)
-            self._queue.wait_all()
-        shares, features = zip(*(answers[k] for k in sorted(answers)), strict=True)
-        return np.concatenate(shares), np.concatenate(features)
+                self._queue.start_async({0: pixels[index : index + step]}, (pending, index), share_inputs=True)
+
+        def finish() -> tuple[Shares, Features]:
+            while not pending.done.wait(1):
+                if self._queue.is_ready() and not pending.done.is_set():
+                    self._queue.wait_all()  # says what went wrong, where it knows
+                    raise ModelError("The network stopped before it had judged all patches: score the core again.")
+            shares, features = zip(*(pending.answers[k] for k in sorted(pending.answers)), strict=True)
+            return np.concatenate(shares), np.concatenate(features)
+
+        return finish
+
+
+class _Pending:
+    """Answers that are still to come."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.answers: dict[int, tuple[Shares, Features]] = {}
+        self.done = Event()
+
+
+def _keep(request: Any, of: tuple[_Pending, int]) -> None:
+    pending, index = of
+    # copied: the request's own memory is written again by a later patch
+    shares, features = (np.array(request.get_output_tensor(k).data) for k in (0, 1))
+    pending.answers[index] = shares, features
+    if len(pending.answers) == pending.count:
+        pending.done.set()
 
 
 class TorchEngine:

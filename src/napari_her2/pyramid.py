@@ -267,17 +267,15 @@ def _tissue_in_disc(block: Image.Image) -> npt.NDArray[np.bool_]:
 
 def _morton_order(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Centres of the tissue pixels of a mask, in pixels of the block, along a Z-order curve; shape (n, 2)."""
-    i, j = np.nonzero(mask)
-    key = _spread(i) << 1 | _spread(j)
-    order = np.argsort(key)
-    return np.asarray((np.stack([i, j], axis=1)[order] + 0.5) * MASK_STEP, np.float64)
-
-
-def _spread(number: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """The lower 16 bits of each number with an empty bit before each."""
-    for shift, bits in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
-        number = (number | number << shift) & bits
-    return number
+    bits = (max(mask.shape) - 1).bit_length()
+    side = 2**bits
+    # with an axis for each bit of row and column, the curve through the square takes the axes in turn
+    axes = [axis for bit in range(bits) for axis in (bit, bits + bit)]
+    curve = np.arange(side * side).reshape((2,) * (2 * bits)).transpose(axes).ravel()
+    square = np.zeros((side, side), bool)
+    square[: mask.shape[0], : mask.shape[1]] = mask
+    curve = curve[square.ravel()[curve]]
+    return np.asarray((np.stack([curve // side, curve % side], axis=1) + 0.5) * MASK_STEP, np.float64)
 
 
 def _draw(centres: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -102,10 +102,10 @@ def score_cores(
         return
     run = _Run(slide, model, device, seed, engine, normalise)
     with closing(in_two_steps(todo, run.read, run.judge)) as judged:
-        for core, (read, shares, running) in zip(todo, judged, strict=True):
+        for core, answer in zip(todo, judged, strict=True):
             start = time.perf_counter()
-            scored = run.score(core, read, shares)
-            scored.seconds.update(read=read.seconds, network=running + time.perf_counter() - start)
+            scored = run.score(core, answer)
+            scored.seconds.update(read=answer.read.seconds, network=answer.seconds + time.perf_counter() - start)
             yield scored
 
 
@@ -118,6 +118,15 @@ class _Read:
     flag: str = ""
     reason: str = ""
     failed: bool = False
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A core that the network has seen, but for its last patches: `answer` waits for those."""
+
+    read: _Read
+    answer: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None
+    seconds: float
 
 
 @dataclass
@@ -160,16 +169,18 @@ class _Run:
                 patch[...] = self.turned(patch)
         return _Read(patches, time.perf_counter() - start, flag)
 
-    def judge(self, reading: Future[_Read]) -> tuple[_Read, npt.NDArray[np.float32] | None, float]:
+    def judge(self, reading: Future[_Read]) -> _Judged:
         # the first core is being read while the engine compiles
         self.engine = self.engine or engine_module.open_engine(self.model, self.device)
         read, start = reading.result(), time.perf_counter()
-        shares = None if read.patches is None else self.engine.run(read.patches.pixels)[0]
-        return read, shares, time.perf_counter() - start
+        answer = None if read.patches is None else engine_module.start(self.engine, read.patches.pixels)
+        return _Judged(read, answer, time.perf_counter() - start)
 
-    def score(self, core: Core, read: _Read, shares: npt.NDArray[np.float32] | None) -> CoreScore:
-        if read.patches is None or shares is None:
+    def score(self, core: Core, judged: _Judged) -> CoreScore:
+        read = judged.read
+        if read.patches is None or judged.answer is None:
             return CoreScore(core, failed=read.failed, reason=read.reason)
+        shares, _ = judged.answer()
         if self.model.stacked:
             scored = _of_stack(core, shares, self.model)
         else:
