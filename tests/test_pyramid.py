@@ -69,6 +69,17 @@ def test_the_same_core_gives_the_same_patches_whatever_the_slide_is_called():
     assert not np.array_equal(first.pixels, other.pixels)
 
 
+@pytest.mark.parametrize("diameter", [300, 40])
+def test_pixels_of_another_core_are_written_over(diameter: int):
+    slide, core = slide_of_disc(diameter=diameter)
+    core = replace(core, diameter=diameter)  # the smaller core is no larger than a patch: what lies around is glass
+    plain, used = sample(slide, core, SPEC), np.full((12, 64, 64, 3), 7, np.uint8)
+    again = sample(slide, core, SPEC, out=used)
+    assert again.pixels is used
+    assert np.array_equal(again.pixels, plain.pixels)
+    assert len(sample(slide, core, SPEC, out=used[:5]).pixels) == 12
+
+
 def test_an_empty_core_gives_no_patches():
     slide = Slide.from_arrays(np.full((200, 200, 3), 255, np.uint8), mpp=1.0)
     patches = sample(slide, Core("A-1", 0, 0, 100, 100, 150), SPEC)

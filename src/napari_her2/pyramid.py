@@ -111,7 +111,13 @@ def core_rng(slide: Slide, core: Core, seed: int = 0) -> np.random.Generator:
 
 
 def sample(
-    slide: Slide, core: Core, spec: PyramidSpec, *, white: npt.ArrayLike = (255, 255, 255), seed: int = 0
+    slide: Slide,
+    core: Core,
+    spec: PyramidSpec,
+    *,
+    white: npt.ArrayLike = (255, 255, 255),
+    seed: int = 0,
+    out: RGB | None = None,
 ) -> PyramidSample:
     """Draw the pyramid-sampling set of a core.
 
@@ -130,6 +136,9 @@ def sample(
         Glass of the slide, from `stain.white_point`.
     seed : int
         Another seed draws other patches.
+    out : ndarray of uint8, optional
+        The pixels of another core, no longer needed: written over where they are as many. New memory is dear beside
+        a network that runs.
 
     Returns
     -------
@@ -151,7 +160,7 @@ def sample(
     rng = core_rng(slide, core, seed)
     centres = _morton_order(mask)
     level = np.repeat(np.arange(len(spec.levels)), [part.count if len(centres) else 0 for part in spec.levels])
-    pixels = _no_pixels(len(level), spec)
+    pixels = out if out is not None and len(out) == len(level) else _no_pixels(len(level), spec)
     places: list[tuple[float, float, float]] = []
     for part in spec.levels if len(centres) else ():
         whole = part.downsample == 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -139,6 +139,8 @@ class _Run:
     seed: int
     engine: Engine | None
     normalise: Stains | None
+    #: Pixels of cores that are done, for the next.
+    spare: list[RGB] = field(default_factory=list)
 
     @cached_property
     def white(self) -> npt.NDArray[np.float64]:
@@ -153,7 +155,8 @@ class _Run:
     def read(self, core: Core) -> _Read:
         glass, start = self.white, time.perf_counter()
         try:
-            patches = sample(self.slide, core, self.model.spec, white=glass, seed=self.seed)
+            out = self.spare.pop() if self.spare else None
+            patches = sample(self.slide, core, self.model.spec, white=glass, seed=self.seed, out=out)
         except HER2Error as error:
             return _Read(None, time.perf_counter() - start, reason=str(error), failed=True)
         if patches.tissue_fraction < MIN_TISSUE:
@@ -181,6 +184,7 @@ class _Run:
         if read.patches is None or judged.answer is None:
             return CoreScore(core, failed=read.failed, reason=read.reason)
         shares, _ = judged.answer()
+        self.spare.append(read.patches.pixels)
         if self.model.stacked:
             scored = _of_stack(core, shares, self.model)
         else:
