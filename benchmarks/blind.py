@@ -26,6 +26,7 @@ from napari_her2.scoring import score_cores, score_probabilities
 from napari_her2.slide import Slide
 from napari_her2.stain import divide_white, optical_density, tissue_mask, white_point
 from napari_her2.training.calibrate import JudgedCore, calibrate, fit_cuts
+from napari_her2.training.designs import alone
 from napari_her2.training.evaluate import FEW, agreement, generated_core, judge, whole_picture
 from napari_her2.training.render import Scanner, render
 from napari_her2.training.tissue import Tissue
@@ -56,14 +57,13 @@ def brown(picture: Picture) -> float:
 def one_level(model: ScoringModel, learned: list[JudgedCore], index: int) -> ScoringModel:
     """The model with one magnification alone, pooled and cut anew on generated cores of the training settings."""
     index %= len(model.spec.levels)
-    alone = [replace(c, **{k: getattr(c, k)[c.level == index] for k in ("grade", "tumour", "level")}) for c in learned]
+    own = [replace(c, **{k: getattr(c, k)[c.level == index] for k in ("grade", "tumour", "level")}) for c in learned]
     # one magnification has no weight to fit, and its places are all of level 0
-    alone = [replace(c, level=np.zeros_like(c.level)) for c in alone if len(c.grade)]
-    fitted = calibrate(alone, levels=1)
-    weights = tuple(float(k == index) for k in range(len(model.spec.levels)))
-    levels = tuple(one if k == index else replace(one, count=0) for k, one in enumerate(model.spec.levels))
-    calibration = replace(fitted, level_weights=weights, min_tumour_mm2=model.calibration.min_tumour_mm2)
-    return replace(model, calibration=calibration, spec=replace(model.spec, levels=levels))
+    own = [replace(c, level=np.zeros_like(c.level)) for c in own if len(c.grade)]
+    fitted = calibrate(own, levels=1)
+    variant = alone(model, index)
+    weights, least = variant.calibration.level_weights, model.calibration.min_tumour_mm2
+    return replace(variant, calibration=replace(fitted, level_weights=weights, min_tumour_mm2=least))
 
 
 def judged_core(model: ScoringModel, engine: Engine, number: int) -> JudgedCore | None:

@@ -1,9 +1,12 @@
-"""`napari-her2 train`, on slides of discs and with a network of random weights."""
+"""`napari-her2 train`, on slides of discs and with networks of random weights."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +18,14 @@ from typer.testing import CliRunner, Result
 from napari_her2.cli import app
 from napari_her2.export.csv import write_csv
 from napari_her2.models import DEFAULT_MODEL, ScoringModel, load_model
+from napari_her2.pyramid import LevelSpec, PyramidSpec
+from napari_her2.scores import CoreScore
+from napari_her2.scoring import score_cores
+from napari_her2.slide import Slide
 from napari_her2.table import cores_table
-from napari_her2.training import lab_features
+from napari_her2.training import lab_features, lab_stacked, stacked
 from napari_her2.training.laboratory import LabParams
-from tiny_model import many_discs, write_tiny_model
+from tiny_model import many_discs, small_densenet, write_tiny_model
 
 SCORES = ("0", "1+", "2+", "3+")
 
@@ -44,11 +51,12 @@ def slide(tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path
 
 
-def manifest(folder: Path, *, drop: int = 0, split: bool = False, rows: tuple[str, ...] = ()) -> Path:
+def manifest(folder: Path, *, drop: int = 0, splits: tuple[str, ...] = (), rows: tuple[str, ...] = ()) -> Path:
+    """Labels of the discs; splits are given to 8 cores each, the last to all that are left."""
     grid = many_discs(48)[1]
-    lines = ["image,core,score,patient" + (",split" if split else "")]
+    lines = ["image,core,score,patient" + (",split" if splits else "")]
     for number, core in enumerate(grid.cores[: 48 - drop]):
-        end = f",{'test' if number < 8 else 'train'}" if split else ""
+        end = f",{splits[min(number // 8, len(splits) - 1)]}" if splits else ""
         lines.append(f"tma.png,{core.name},{core.reader_score},{core.patient_id}{end}")
     path = folder / "labels.csv"
     path.write_text("\n".join([*lines, *rows]) + "\n")
@@ -115,7 +123,7 @@ def test_labels_become_a_model_with_its_report(slide: Path, tiny: ScoringModel, 
 
 
 def test_a_split_test_is_measured_on_and_not_learned_from(slide: Path, tiny: ScoringModel):
-    manifest(slide, split=True)
+    manifest(slide, splits=("test", "train"))
     result = run(slide, tiny, output=slide / "out" / "mine")
     assert result.exit_code == 0, result.output
     assert "8 cores of 4 patients not learned from" in result.stdout
@@ -181,3 +189,136 @@ def test_cores_without_tissue_are_named_and_left_out(slide: Path, tiny: ScoringM
     assert result.exit_code == 3
     sentence(result, "glass A-1 is not learned from: hardly any of it is tissue")
     assert load_model("ours").card["learned from"]["cores"] == 48
+
+
+def scores(folder: Path, model: ScoringModel) -> list[CoreScore]:
+    slide = Slide.open(folder / "tma.png", mpp=1.0)
+    return list(score_cores(slide, many_discs(48)[1].cores, model, device="cpu"))
+
+
+@pytest.mark.parametrize(("design", "counts"), [("full-resolution", [7, 0]), ("whole-core", [0, 1])])
+def test_a_head_for_one_magnification(
+    slide: Path, tiny: ScoringModel, monkeypatch: pytest.MonkeyPatch, design: str, counts: list[int]
+):
+    manifest(slide)
+    assert run(slide, tiny, output="all").exit_code == 0
+    # what was encoded for all magnifications serves each alone
+    monkeypatch.setattr("napari_her2.training.lab_train.open_encoder", lambda *_: pytest.fail("encoded again"))
+    result = run(slide, tiny, "--design", design)
+    assert result.exit_code == 0, result.output
+    model = load_model("ours")
+    assert [level.count for level in model.spec.levels] == counts
+    assert model.calibration.level_weights == tuple(float(count > 0) for count in counts)
+    assert model.card["looks at"].endswith("alone")
+    assert model.card["base model"]["name"] == "tiny"
+    record = json.loads((slide / "models" / "ours" / "training.json").read_text())
+    everything = json.loads((slide / "models" / "all" / "training.json").read_text())
+    # held against the current model as it is, with all its magnifications
+    for judge in ("current model", "current model, recalibrated"):
+        assert record["compared"][judge] == everything["compared"][judge]
+    assert record["compared"]["trained head"] != everything["compared"]["trained head"]
+    scored = scores(slide, model)
+    assert [sum(score.probabilities) for score in scored] == pytest.approx([1] * 48)
+    right = [score.score == SCORES[k % 4] for k, score in enumerate(scored)]
+    assert np.mean(right) > 0.6
+
+
+def test_a_magnification_that_is_not_there_is_one_sentence(slide: Path, tiny: ScoringModel):
+    manifest(slide)
+    assert run(slide, tiny, "--design", "whole-core").exit_code == 0
+    result = run(slide, load_model("ours"), "--design", "full-resolution", output="other")
+    assert result.exit_code == 1
+    sentence(result, "ours does not look at full resolution: choose another model")
+    assert run(slide, tiny, "--design", "abacus").exit_code == 2
+    assert run(slide, tiny, "--steps", 3).exit_code == 2
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published design with three small patches and a small net."""
+    spec = PyramidSpec(mpp=1.0, patch=32, levels=(LevelSpec(2, 1.0), LevelSpec(1, 0.0)))
+    monkeypatch.setattr(lab_stacked, "PyramidSpec", lambda: spec)
+    monkeypatch.setattr("torchvision.models.densenet201", small_densenet)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_published_design_is_learned_and_goes_on_after_ctrl_c(
+    slide: Path, tiny: ScoringModel, monkeypatch: pytest.MonkeyPatch
+):
+    manifest(slide)
+    wishes = ("--design", "densenet201", "--steps", 5)
+    result = run(slide, tiny, *wishes, output="unbroken")
+    assert result.exit_code == 0, result.output
+    sentence(result, r"A step of 4 cores takes .* s here, so the 4 steps that are left take about .* matter of hours")
+    sentence(result, r"The stacks of these 48 cores take 0\.0 GB in .*stacks, which may be deleted")
+    model = load_model("unbroken")
+    model.verify()
+    assert model.stacked
+    parts = [model.card["learned from"]["cores"], int(model.card["calibrated on"].split()[0])]
+    record = json.loads((slide / "models" / "unbroken" / "training.json").read_text())
+    assert sum(parts) + len(record["cores"]) == 48
+    assert parts[0] > 24
+    assert record["measured_on"] == "cores kept apart"
+    assert set(record["compared"]) == {"trained network", "current model", "current model, recalibrated"}
+    assert record["learning_curve"][-1]["held_out"] is not None
+    page = (slide / "models" / "unbroken" / "training.html").read_text()
+    assert "figures of the trained network" in page
+    assert sum(scores(slide, model)[0].probabilities) == pytest.approx(1, abs=1e-5)
+
+    monkeypatch.setattr("napari_her2.training.stacks.sample", lambda *_: pytest.fail("stacked again"))
+    take = stacked._Fit.take
+
+    def taken(fit: stacked._Fit, *arguments: object) -> None:
+        take(fit, *arguments)
+        if fit.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(stacked._Fit, "take", taken)
+    result = run(slide, tiny, *wishes)
+    assert result.exit_code == 130
+    sentence(result, "stopping after this step")
+    sentence(result, "the same command goes on from here")
+    assert not (slide / "models" / "ours" / "model.safetensors").exists()
+    assert len(list((slide / "cache" / "fits").iterdir())) == 1
+    result = run(slide, tiny, *wishes)
+    assert result.exit_code == 0, result.output
+    sentence(result, "so the 2 steps that are left")
+    assert load_model("ours").sha256 == model.sha256
+    assert not list((slide / "cache" / "fits").iterdir())
+    assert run(slide, tiny, *wishes, "--seed", 1, output="other").exit_code == 1  # stacked anew
+
+
+@pytest.mark.usefixtures("small")
+def test_the_published_design_takes_the_splits_that_are_given(slide: Path, tiny: ScoringModel):
+    manifest(slide, splits=("test", "validation", "train"))
+    result = run(slide, tiny, "--design", "densenet201", "--steps", 1)
+    assert result.exit_code == 0, result.output
+    model = load_model("ours")
+    assert model.card["learned from"]["cores"] == 32
+    assert model.card["calibrated on"].startswith("8 cores of 4 patients")
+    assert model.card["on cores kept apart"]["on"] == "8 cores of 4 patients"
+    record = json.loads((slide / "models" / "ours" / "training.json").read_text())
+    assert record["split"] == "test"
+    assert {core["line"] for core in record["cores"]} == set(range(2, 10))
+
+
+@pytest.mark.usefixtures("small")
+def test_the_published_design_says_before_any_work_what_stands_in_its_way(
+    slide: Path, tiny: ScoringModel, monkeypatch: pytest.MonkeyPatch
+):
+    wishes = ("--design", "densenet201", "--steps", 1)
+    path = manifest(slide, drop=20)
+    sentence(run(slide, tiny, *wishes), "Too few labels")
+    manifest(slide, splits=("test", "validation"))
+    sentence(run(slide, tiny, *wishes), 'All cores of labels.csv are in the split "test" or "validation"')
+    manifest(slide, splits=("validation", "train"))
+    text = path.read_text()
+    path.write_text(re.sub(r"(,[012]\+?,p\d+,)validation", r"\1train", text))
+    sentence(run(slide, tiny, *wishes), r"No core of 0 or 1\+ or 2\+ is left to see when to stop by")
+    manifest(slide)
+    monkeypatch.setattr("napari_her2.training.save.find_spec", lambda name: None)
+    sentence(run(slide, tiny, *wishes), r"cannot be written without onnx and onnxscript: .*napari-her2\[train\]")
+    assert not (slide / "cache" / "stacks").exists()
+    other = replace(tiny, network={"design": "stacked", "patches": 3})
+    monkeypatch.setattr("napari_her2.cli.options.ModelOptions.load", lambda self: other)
+    sentence(run(slide, tiny, *wishes), "judges cores as a whole and cannot be compared with")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torchvision.models import DenseNet
 
 from discs import DISC_COLOURS
 from napari_her2.cores import Core, CoreGrid
@@ -26,6 +27,11 @@ def write_tiny_model(folder: Path) -> ScoringModel:
     calibration = Calibration(level_weights=(1.0, 0.3))
     card = {"intended use": "Tests."}
     return save_model(ScoringModel("tiny", "1", SPEC, calibration, NETWORK, card), network, folder)
+
+
+def small_densenet(weights: None = None, num_classes: int = 1000) -> DenseNet:
+    """Stands in for torchvision's densenet201: the same parts, few and thin."""
+    return DenseNet(growth_rate=4, block_config=(1, 1), num_init_features=8, bn_size=2, num_classes=num_classes)
 
 
 def made_features(

@@ -35,7 +35,16 @@ from napari_her2.slide import Slide
 from napari_her2.slide_files import image_stem
 from napari_her2.stain import estimate_stains
 
-__all__ = ["EvaluatedCore", "Evaluation", "PartFile", "evaluate", "evaluate_cores", "manifest_cores", "place_of"]
+__all__ = [
+    "EvaluatedCore",
+    "Evaluation",
+    "PartFile",
+    "evaluate",
+    "evaluate_cores",
+    "manifest_cores",
+    "open_slide",
+    "place_of",
+]
 
 #: Files beside a slide that hold its cores, in the order in which they are looked for.
 _BESIDE = (".cores.csv", ".cores.geojson", ".qptma")
@@ -131,7 +140,7 @@ def evaluate_cores(
             continue
         name = image_stem(path)
         try:
-            slide = _open(path, pixel_size)
+            slide = open_slide(path, pixel_size)
             places = {row.line: core for row, core in _places(slide, todo, name, remark)}
         except HER2Error as error:
             for row in todo:
@@ -155,7 +164,7 @@ def manifest_cores(
     """
     for path, rows in manifest.images.items():
         name = image_stem(path)
-        slide = _open(path, pixel_size)
+        slide = open_slide(path, pixel_size)
         found = _places(slide, rows, name, remark)
         lacking = {row.core for row in rows} - {row.core for row, _ in found}
         if lacking:
@@ -197,7 +206,14 @@ def _known(row: ManifestCore, core: Core | None = None, **said: Any) -> Evaluate
     return EvaluatedCore(row.line, image_stem(row.image), row.core, row.person, row.score, **place, **said)
 
 
-def _open(path: Path, pixel_size: float | None) -> Slide:
+def open_slide(path: Path, pixel_size: float | None = None) -> Slide:
+    """The slide of a manifest; `pixel_size` (µm at level 0) is for files that do not say theirs.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be opened.
+    """
     slide = Slide.open(path)
     # what the file says stands: one number cannot be right for images of several scanners
     return slide if slide.mpp is not None or pixel_size is None else slide.with_mpp(pixel_size)

@@ -400,12 +400,13 @@ def dense_pieces(
     Raises
     ------
     ModelError
-        If the model judges cores as a whole.
+        If the model judges cores as a whole only.
     PixelSizeError, SlideError
         See `pyramid.sample`.
     """
-    if model.stacked:
-        raise ModelError(f"{model.name} judges a core as a whole and knows no places: choose another model.")
+    if model.stacked or not model.calibration.level_weights[0]:
+        why = f"{model.name} judges a core as a whole and knows no places at full resolution"
+        raise ModelError(f"{why}: choose another model.")
     glass = white_point(slide.overview()[0]) if white is None else white
     margin = model.spec.patch // 256  # places along a patch's border that are taken from its neighbour
     for patches, done in tiles(slide, core, model.spec, white=glass, margin=_STRIDE * margin):

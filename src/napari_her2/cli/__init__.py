@@ -30,6 +30,7 @@ from napari_her2.cli.options import (
     grouped,
 )
 from napari_her2.errors import HER2Error
+from napari_her2.training.designs import Design
 
 __all__ = ["app", "main"]
 
@@ -211,25 +212,38 @@ def _train(
         str,
         typer.Option("--output", "-o", metavar="MODEL", help="Name of the new model; with a / in it, a folder for it."),
     ],
+    design: Annotated[
+        Design,
+        typer.Option(help="A head for all magnifications or for one; or the published network, learned from scratch."),
+    ] = Design.PLACES,
     model: ModelName = None,
     coverage: Annotated[
         float, typer.Option(min=0.05, max=1, help="Share of the cores that is to be called determinate.")
     ] = 0.85,
     folds: Annotated[
-        int, typer.Option(min=2, max=50, help="Parts of the patients, each scored by a model of the others.")
+        int, typer.Option(min=2, max=50, help="Parts of the patients, each scored by a head of the others.")
     ] = 5,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="densenet201: optimiser steps at most, by default until each core was seen 40 times."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patches and folds.")] = 0,
     device: Device = "auto",
     pixel_size: PixelSize = None,
     cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where encoded cores are kept, 0.5 MB each; may be deleted.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where encoded cores are kept, 0.5 MB each (densenet201: 40 MB); may be deleted."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a model on your own labels, and measure it by patient; stopped and called again, it goes on."""
     from napari_her2.cli.train import TrainOptions, train_model
 
-    options = TrainOptions(coverage, folds, seed, device, pixel_size, cache, overwrite)
+    if steps is not None and design is not Design.DENSENET201:
+        raise typer.BadParameter(f"the fit of {design} ends by itself: it is for densenet201.", param_hint="--steps")
+    options = TrainOptions(design, coverage, folds, steps, seed, device, pixel_size, cache, overwrite)
     train_model(manifest, ModelOptions(model).load(), output, options)
 
 

@@ -17,12 +17,14 @@ from napari_her2.cli import RESEARCH_USE
 from napari_her2.cli.work import progress_bar, tell
 from napari_her2.export.training import write_training
 from napari_her2.files import check_folder
-from napari_her2.manifest import read_manifest
+from napari_her2.manifest import Manifest, read_manifest
 from napari_her2.models import ScoringModel
-from napari_her2.training.lab_train import Trained, train_laboratory
+from napari_her2.training.designs import Design
+from napari_her2.training.lab_train import TEST, train_laboratory
 from napari_her2.training.laboratory import (
     Comparison,
     LabParams,
+    LearningPoint,
     check_name,
     default_cache,
     laboratory_card,
@@ -32,14 +34,18 @@ from napari_her2.training.laboratory import (
 __all__ = ["TrainOptions", "train_model"]
 
 _DRAWS = 1000
+#: A model as it was saved, how it compares, and how its fit went.
+_Made = tuple[ScoringModel, Comparison, list[LearningPoint]]
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """What the user asked for, by the names of the command line; see ``napari-her2 train --help``."""
 
+    design: Design = Design.PLACES
     coverage: float = 0.85
     folds: int = 5
+    steps: int | None = None
     seed: int = 0
     device: str = "auto"
     pixel_size: float | None = None
@@ -48,13 +54,14 @@ class TrainOptions:
 
 
 def train_model(path: Path, base: ScoringModel, output: str, options: TrainOptions) -> None:
-    """Train the head of a model on the cores of a manifest; stopped and called again, cores are not encoded again.
+    """Train a model on the cores of a manifest; stopped and called again, it goes on from what was kept.
 
     Parameters
     ----------
     path : Path
         The manifest.
     base : ScoringModel
+        Whose head is refitted, or which the published design is compared with.
     output : str
         A name: the model goes among the user's own. A path with a separator: a folder.
     options : TrainOptions
@@ -69,9 +76,7 @@ def train_model(path: Path, base: ScoringModel, output: str, options: TrainOptio
     console = Console(stderr=True)
     manifest = read_manifest(path)
     target = Path(output)
-    name = target.name
-    folder = check_name(name, None if output == name else target, overwrite=options.overwrite)
-    cache = check_folder(options.cache or default_cache())
+    folder = check_name(target.name, None if output == target.name else target, overwrite=options.overwrite)
     params = LabParams(folds=options.folds, coverage=options.coverage, seed=options.seed, draws=_DRAWS)
     remarks: list[str] = []
 
@@ -79,31 +84,77 @@ def train_model(path: Path, base: ScoringModel, output: str, options: TrainOptio
         remarks.append(sentence)
         tell(console, sentence)
 
+    train = _network if options.design is Design.DENSENET201 else _head
     try:
-        with progress_bar(console) as bar:
-            trained = train_laboratory(
-                manifest,
-                base,
-                params,
-                cache=cache,
-                device=options.device,
-                pixel_size=options.pixel_size,
-                progress=_shown(bar),
-                remark=remark,
-            )
+        with progress_bar(console, "") as bar:
+            model, measured, history = train(manifest, base, params, folder, options, _shown(bar), remark)
     except KeyboardInterrupt as stop:
-        typer.echo("napari-her2: stopped; cores encoded so far are kept: the same command goes on from here.", err=True)
+        typer.echo("napari-her2: stopped; what is done is kept: the same command goes on from here.", err=True)
         raise typer.Exit(130) from stop
-    card = laboratory_card(base, trained.learned, trained.comparison, params, manifest.name, on_test=trained.on_test)
-    model = save_laboratory_model(
-        name, base, trained.head, trained.calibration, card, folder=folder, overwrite=options.overwrite
-    )
     told = {"manifest": manifest.name, "manifest_sha256": manifest.sha256, "seed": options.seed}
-    told["split"] = "test" if trained.on_test else ""
-    write_training(folder, model, trained, told, {row.line: row.image for row in manifest.rows})
-    _summary(model, trained)
+    told["split"] = TEST if TEST in manifest.splits and not measured.folds else ""
+    write_training(folder, model, measured, history, told, {row.line: row.image for row in manifest.rows})
+    _summary(model, measured)
     if any("is not learned from" in sentence for sentence in remarks):
         raise typer.Exit(3)
+
+
+def _head(
+    manifest: Manifest,
+    base: ScoringModel,
+    params: LabParams,
+    folder: Path,
+    options: TrainOptions,
+    show: Callable[[str, int, int], None],
+    remark: Callable[[str], None],
+) -> _Made:
+    """Refit the last layer, for all magnifications or for one."""
+    trained = train_laboratory(
+        manifest,
+        base,
+        params,
+        design=options.design,
+        cache=check_folder(options.cache or default_cache()),
+        device=options.device,
+        pixel_size=options.pixel_size,
+        progress=show,
+        remark=remark,
+    )
+    learned, apart = trained.learned, trained.on_test
+    card = laboratory_card(
+        base, learned, trained.comparison, params, manifest.name, on_test=apart, looks_at=trained.looks_at
+    )
+    model = save_laboratory_model(
+        folder.name, trained.start, trained.head, trained.calibration, card, folder=folder, overwrite=options.overwrite
+    )
+    return model, trained.measured, trained.history
+
+
+def _network(
+    manifest: Manifest,
+    base: ScoringModel,
+    params: LabParams,
+    folder: Path,
+    options: TrainOptions,
+    show: Callable[[str, int, int], None],
+    remark: Callable[[str], None],
+) -> _Made:
+    """Learn a network of the published design."""
+    from napari_her2.training.lab_stacked import save_stacked_model, train_stacked
+
+    trained = train_stacked(
+        manifest,
+        base,
+        params,
+        cache=check_folder(options.cache or default_cache()),
+        steps=options.steps,
+        device=options.device,
+        pixel_size=options.pixel_size,
+        progress=show,
+        remark=remark,
+    )
+    model = save_stacked_model(folder.name, trained, base, params, manifest.name, folder)
+    return model, trained.measured, trained.history
 
 
 def _shown(bar: Progress) -> Callable[[str, int, int], None]:
@@ -118,8 +169,7 @@ def _shown(bar: Progress) -> Callable[[str, int, int], None]:
     return show
 
 
-def _summary(model: ScoringModel, trained: Trained) -> None:
-    measured: Comparison = trained.measured
+def _summary(model: ScoringModel, measured: Comparison) -> None:
     table = Table(
         "",
         "accuracy",

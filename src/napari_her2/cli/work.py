@@ -124,10 +124,10 @@ def tell(console: Console, sentence: str) -> None:
 
 
 @contextmanager
-def progress_bar(console: Console) -> Iterator[Progress]:
-    """Progress over cores, with the time left."""
+def progress_bar(console: Console, what: str = "cores, ") -> Iterator[Progress]:
+    """Progress over cores or something else, with the time left."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    left = (TextColumn("cores, left"), TimeRemainingColumn())
+    left = (TextColumn(f"{what}left"), TimeRemainingColumn())
     with Progress(*columns, *left, console=console, transient=True) as progress:
         yield progress
 

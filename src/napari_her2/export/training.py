@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from napari_her2.models import ScoringModel
 
 if TYPE_CHECKING:
     from napari_her2.training.lab_compare import Comparison
-    from napari_her2.training.lab_train import Trained
+    from napari_her2.training.lab_head import LearningPoint
 
 __all__ = ["write_training"]
 
@@ -37,7 +37,12 @@ _SHOWN = {
 
 
 def write_training(
-    folder: Path, model: ScoringModel, trained: Trained, told: Mapping[str, Any], images: Mapping[int, Path]
+    folder: Path,
+    model: ScoringModel,
+    measured: Comparison,
+    history: Sequence[LearningPoint],
+    told: Mapping[str, Any],
+    images: Mapping[int, Path],
 ) -> None:
     """Write the pages and pictures of a training beside the model, replacing what is there.
 
@@ -46,24 +51,25 @@ def write_training(
     folder : Path
     model : ScoringModel
         As it was saved.
-    trained : Trained
+    measured : Comparison
+    history : sequence of LearningPoint
+        Of the fit.
     told : mapping
         "manifest", "manifest_sha256", "split", "seed".
     images : mapping of int to Path
         Image of each row of the manifest, for the pictures of the worst disagreements.
     """
-    measured = trained.measured
     how = f"{measured.folds} folds by patient" if measured.folds else "cores kept apart"
     provenance = dict(told) | {
         "device": how,
         "intervals": "percentile bootstrap over patients; exact (Clopper-Pearson) for shares of 0 and 1.",
     }
-    curve = learning_curve_svg(trained.history)
+    curve = learning_curve_svg(history)
     record = evaluation_record(measured.new, model, provenance) | {
         "compared": {name: _compared(evaluation) for name, evaluation in measured.judges.items()},
         "gains_over_recalibrating": {name: _finite(figure) for name, figure in measured.gains.items()},
         "measured_on": how,
-        "learning_curve": [_finite_dict(point._asdict()) for point in trained.history],
+        "learning_curve": [_finite_dict(point._asdict()) for point in history],
         "card": model.card,
     }
     del record["device"]

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -30,13 +29,9 @@ from napari_her2.training.calibrate import JudgedCore, calibrate, expected_value
 from napari_her2.training.evaluate import agreement, generated_slides, judged, real_cores, restained_looks, seen
 from napari_her2.training.fit import FitParams, fit
 from napari_her2.training.save import save_model
-from napari_her2.training.stacked import (
-    StackBank,
-    calibrate_stacked,
-    fit_stacked,
-    stack_probabilities,
-    stacked_looks,
-)
+from napari_her2.training.stack_calibrate import calibrate_stacked, familiar_stacks
+from napari_her2.training.stacked import METHOD, StackParams, fit_stacked, stack_probabilities
+from napari_her2.training.stacks import generated_bank
 from napari_her2.training.tissue import CLASSES
 
 INTENDED = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
@@ -106,29 +101,26 @@ def with_limits(
 def train_stacked(options: argparse.Namespace) -> None:
     """The published design on generated cores: fitted, calibrated, measured, saved."""
     model = ScoringModel(options.output.name, "1", PyramidSpec(), network={"design": "stacked"})
-    bank = StackBank(options.run / "stacks", model, seed=1)
-    blind = StackBank(options.run / "blind-stacks", model, seed=523, blind=True)
     learned, kept, apart = options.tiles, options.cores, options.cores // 2
-    bank.fill(learned + kept)
-    blind.fill(apart)
+    bank = generated_bank(options.run / "stacks", model.spec, learned + kept, seed=1)
+    blind = generated_bank(options.run / "blind-stacks", model.spec, apart, seed=523, blind=True)
+    rest = bank.of(range(learned, learned + kept))
     torch.manual_seed(options.seed)
     network = StackedNetwork(patches=sum(level.count for level in model.spec.levels))
-    checkpoint = options.run / "stacked.pt"
-    history = fit_stacked(network, bank, learned, options.steps, checkpoint, seed=options.seed, report=_tell_loss)
-    network.cpu()
-    rest = range(learned, learned + kept)
-    calibration = calibrate_stacked(network, bank, rest)
+    params = StackParams(options.steps, seed=options.seed)
+    history = fit_stacked(network, bank.of(range(learned)), params, options.run / "stacked.pt", stepped=_tell_step)
+    calibration = calibrate_stacked(network, rest)
     card = {
         "intended use": INTENDED,
-        "learned from": {"cores": f"{learned} generated cores, {options.steps} steps", "last loss": history[-1]},
+        "learned from": {
+            "cores": f"{learned} generated cores, {options.steps} steps",
+            "last loss (nats a core)": round(history[-1].learned, 4),
+        },
         "calibrated on": f"{kept} further generated cores",
-        "measured on generated cores kept apart": agreement(
-            np.arange(apart) % 4, stack_probabilities(network, blind, range(apart))
-        ),
-        "method": "Selcuk et al. 2024, doi 10.34133/bmef.0048: 51 patches stacked into DenseNet-201, here without "
-        "ImageNet weights and on generated cores only.",
+        "measured on generated cores kept apart": agreement(blind.scores, stack_probabilities(network, blind)),
+        "method": f"{METHOD}, on generated cores only.",
     }
-    familiar = fit_familiar(stacked_looks(bank, range(learned + kept)))
+    familiar = familiar_stacks(bank, model.spec)
     save_model(replace(model, calibration=calibration, card=card, familiar=familiar), network, options.output)
     load_model(options.output).verify()
     print(json.dumps(card, indent=1, ensure_ascii=False))
@@ -173,8 +165,8 @@ def _strongest(tile: Path) -> int:
     return int(classes[classes < len(CLASSES)].max(initial=0))
 
 
-def _tell_loss(step: int, loss: float) -> None:
-    print(f"step {step}: loss {loss:.4f}", flush=True)
+def _tell_step(step: int, loss: float, seconds: float) -> None:
+    print(f"step {step}: loss {loss:.4f}, {seconds:.1f} s", flush=True)
 
 
 def _tell(step: int, loss: float, seconds: float) -> None:

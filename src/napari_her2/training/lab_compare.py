@@ -19,7 +19,7 @@ from napari_her2.training.lab_features import CoreFeatures
 from napari_her2.training.lab_folds import folds_by_patient
 from napari_her2.training.lab_head import Head, LabParams, base_head, core_values, fit_head
 
-__all__ = ["Comparison", "compare_on", "cross_validate"]
+__all__ = ["Comparison", "compare_judged", "compare_on", "cross_validate"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,6 +42,8 @@ class Comparison:
         "accuracy" and "quadratic_kappa": new less recalibrated, over the same draws of patients.
     folds : int
         Heads that were fitted to measure this; 0 where cores of patients kept apart were scored.
+    name : str
+        What `new` is of, as a user reads it.
     """
 
     new: Evaluation
@@ -50,12 +52,13 @@ class Comparison:
     values: Floats
     gains: dict[str, Figure]
     folds: int
+    name: str = "trained head"
 
     @property
     def judges(self) -> dict[str, Evaluation]:
         """The three by the names that a user reads."""
         return {
-            "trained head": self.new,
+            self.name: self.new,
             "current model, recalibrated": self.recalibrated,
             "current model": self.current,
         }
@@ -73,11 +76,11 @@ class Comparison:
         kappas = ", ".join(f"{name} {e.figures['quadratic_kappa'].value:.2f}" for name, e in self.judges.items())
         interval = f"{gain.low:+.2f} to {gain.high:+.2f}" if np.isfinite(gain.low) else "no interval"
         if self.better:
-            verdict = "The trained head is better than recalibrating."
+            verdict = f"The {self.name} is better than recalibrating."
         elif gain.high < 0:
-            verdict = "The trained head is worse than recalibrating: recalibrate instead."
+            verdict = f"The {self.name} is worse than recalibrating: recalibrate instead."
         else:
-            verdict = "That does not show the trained head to be better than recalibrating: more labels would tell."
+            verdict = f"That does not show the {self.name} to be better than recalibrating: more labels would tell."
         return (
             f"Quadratic kappa on {n} cores of {people} patients not learned from: {kappas}. "
             f"Gain over recalibrating {gain.value:+.2f} (95 % interval {interval}). {verdict}"
@@ -89,6 +92,7 @@ def cross_validate(
     base: ScoringModel,
     params: LabParams | None = None,
     *,
+    start: ScoringModel | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Score every core by a head fitted on other patients, and compare with the current model on the same cores.
@@ -99,6 +103,8 @@ def cross_validate(
     base : ScoringModel
         The current model, with the cut points of a batch where it has them.
     params : LabParams, optional
+    start : ScoringModel, optional
+        What the heads start from, where it is not the current model but one magnification of it.
     progress : callable
         Called with the number of folds that are done, and of all.
 
@@ -116,7 +122,7 @@ def cross_validate(
     progress(0, params.folds)
     for done, name in enumerate(names, 1):
         own, rest = np.nonzero(parts == name)[0], np.nonzero(parts != name)[0]
-        head, calibration, _ = fit_head([cores[int(k)] for k in rest], base, params)
+        head, calibration, _ = fit_head([cores[int(k)] for k in rest], start or base, params)
         values[own] = core_values([cores[int(k)] for k in own], head, calibration)
         likely[own] = _probabilities(values[own], calibration)
         other[own] = _probabilities(before[own], _recalibrated(before[rest], truth[rest], base))
@@ -141,13 +147,51 @@ def compare_on(
     CoresError
         If there is no core.
     """
-    params = params or LabParams()
     values = core_values(cores, head, calibration) if cores else np.empty(0)
-    new = _evaluation(cores, values, _probabilities(values, calibration), calibration.indeterminate_below, params)
+    likely = _probabilities(values, calibration)
+    return compare_judged(cores, learned, base, values, likely, calibration.indeterminate_below, params)
+
+
+def compare_judged(
+    cores: Sequence[CoreFeatures],
+    learned: Sequence[CoreFeatures],
+    base: ScoringModel,
+    values: Floats,
+    likely: Floats,
+    least: float,
+    params: LabParams | None = None,
+    *,
+    name: str = "trained head",
+) -> Comparison:
+    """The same of any judge that has said what it thinks of the cores kept apart.
+
+    Parameters
+    ----------
+    cores, learned : sequence of CoreFeatures
+        Kept apart, and those whose scores refit the cut points of `base`.
+    base : ScoringModel
+        The current model.
+    values : ndarray of float64, shape (len(cores),)
+    likely : ndarray of float64, shape (len(cores), 4)
+        Probability of each score.
+    least : float
+        Confidence under which the judge calls a core indeterminate.
+    params : LabParams, optional
+    name : str
+        What the judge is.
+
+    Raises
+    ------
+    CoresError
+        If there is no core.
+    """
+    params = params or LabParams()
+    new = _evaluation(cores, values, likely, least, params)
     start = base_head(base)
     before, of_learned = (core_values(some, start, base.calibration) for some in (cores, learned))
     cuts = _recalibrated(of_learned, np.array([core.score for core in learned]), base)
-    return _comparison(cores, base, new, before, _probabilities(before, cuts), values, params, 0)
+    found = _comparison(cores, base, new, before, _probabilities(before, cuts), values, params, 0)
+    return replace(found, name=name)
 
 
 def _comparison(

@@ -30,7 +30,17 @@ from napari_her2.slide import RGB, Slide
 from napari_her2.stain import QUPATH_DAB, QUPATH_HEMATOXYLIN, QUPATH_STAINS, optical_density, white_point
 from napari_her2.stain.vectors import Stains
 
-__all__ = ["VERSIONS", "CoreFeatures", "Encoder", "collect", "default_cache", "open_encoder", "restained"]
+__all__ = [
+    "VERSIONS",
+    "CoreFeatures",
+    "Encoder",
+    "collect",
+    "default_cache",
+    "image_identity",
+    "open_encoder",
+    "other_stain",
+    "restained",
+]
 
 #: A core as it is, and with its stain changed twice.
 VERSIONS = 3
@@ -199,7 +209,7 @@ class _Reader:
 
     @cached_property
     def _image(self) -> Any:
-        return _identity(self.slide)
+        return image_identity(self.slide)
 
     def _key(self, core: Core) -> str:
         """Name of the cache file: of all that the features depend on."""
@@ -299,7 +309,7 @@ def _encode(
         return nothing
     hidden = [_places(first)[chosen]]
     for _ in range(versions - 1):
-        matrix = _other_stain(rng)
+        matrix = other_stain(rng)
         changed = np.stack([restained(picture, matrix) for picture in patches.pixels])
         hidden.append(_places(encoder(changed))[chosen])
     return level, np.stack(hidden).astype(np.float16)
@@ -328,7 +338,7 @@ def _choose(
     return level[found], found
 
 
-def _other_stain(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def other_stain(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Matrix that turns the optical density of a picture into that of the same core stained a little otherwise."""
     amounts = np.exp(np.clip(rng.normal(0, (_BLUE, _BROWN)), -0.3, 0.3))
     vectors = [np.array(v) + rng.normal(0, _VECTOR, 3) for v in (QUPATH_HEMATOXYLIN, QUPATH_DAB)]
@@ -344,7 +354,7 @@ def restained(picture: RGB, matrix: npt.NDArray[np.float64]) -> RGB:
     return np.asarray(np.clip(np.rint(light), 0, 255), np.uint8)
 
 
-def _identity(slide: Slide) -> Any:
+def image_identity(slide: Slide) -> Any:
     """What tells this image from others: the file; of a layer of the viewer, what it shows at its coarsest."""
     if slide.path is not None and slide.path.is_file():
         stat = os.stat(slide.path)

@@ -315,7 +315,7 @@ def _values(
     total, share_there = torch.zeros(len(chosen)), torch.zeros(len(chosen))
     for index, share in enumerate(calibration.level_weights):
         there = packed.there[index][chosen]
-        if not there.shape[1]:
+        if not (share and there.shape[1]):
             continue
         hidden = packed.hidden[index][chosen, versions].float()
         own = slice(index * CLASSES, (index + 1) * CLASSES)

@@ -34,8 +34,20 @@ from napari_her2.training.lab_compare import Comparison
 from napari_her2.training.lab_features import CoreFeatures
 from napari_her2.training.lab_head import Head, LabParams
 
-__all__ = ["check_name", "laboratory_card", "model_folder", "save_laboratory_model"]
+__all__ = [
+    "INTENDED",
+    "LIMITS",
+    "check_name",
+    "laboratory_card",
+    "learned_record",
+    "measured_record",
+    "model_folder",
+    "save_laboratory_model",
+]
 
+#: What every card of a laboratory's model says.
+INTENDED = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
+LIMITS = "Holds for cores stained, scanned and read like those it learned from."
 _LAYER = ("head.2.weight", "head.2.bias")
 
 
@@ -157,6 +169,7 @@ def laboratory_card(
     source: str,
     *,
     on_test: Comparison | None = None,
+    looks_at: str = "",
 ) -> dict[str, Any]:
     """What the model learned from and how well it did; without names of patients.
 
@@ -172,35 +185,42 @@ def laboratory_card(
         Name of the manifest or slide.
     on_test : Comparison, optional
         Of `compare_on`, where cores were kept apart.
+    looks_at : str
+        The one magnification that the head sees, in words; "" for the whole pyramid.
     """
-    per_score = ", ".join(f"{sum(c.score == k for c in cores)} of {name}" for k, name in enumerate(SCORES))
-    learned = {
-        "labels": source,
-        "cores": len(cores),
-        "patients": len({c.patient for c in cores}),
-        "of each score": per_score,
-        "images": len({c.image for c in cores}),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "seed": params.seed,
-    }
     card: dict[str, Any] = {
-        "intended use": "Research use only. Not a medical device; not for diagnosis or treatment decisions.",
+        "intended use": INTENDED,
         "trained by": "A laboratory, on its own labels: last layer and cut points; all else is the base model's.",
         "base model": {"name": base.name, "version": base.version, "checksum": base.sha256},
-        "learned from": learned,
+        "looks at": looks_at or "what the base model looks at",
+        "learned from": learned_record(cores, source, params.seed),
         "calibrated on": "the same cores, each as scored by a head fitted on other patients",
         "indeterminate": f"the least sure {100 * (1 - params.coverage):.0f} % of those",
-        "cross-validated": _measured(comparison),
+        "cross-validated": measured_record(comparison),
     }
     if on_test is not None:
-        card["on cores kept apart"] = _measured(on_test)
-    card["limits"] = "Holds for cores stained, scanned and read like those it learned from."
+        card["on cores kept apart"] = measured_record(on_test)
+    card["limits"] = LIMITS
     if "method" in base.card:
         card["method"] = base.card["method"]
     return card
 
 
-def _measured(comparison: Comparison) -> dict[str, Any]:
+def learned_record(cores: Sequence[CoreFeatures], source: str, seed: int) -> dict[str, Any]:
+    """What a card says of the cores learned from; `source` is the name of the manifest or slide."""
+    return {
+        "labels": source,
+        "cores": len(cores),
+        "patients": len({c.patient for c in cores}),
+        "of each score": ", ".join(f"{sum(c.score == k for c in cores)} of {name}" for k, name in enumerate(SCORES)),
+        "images": len({c.image for c in cores}),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "seed": seed,
+    }
+
+
+def measured_record(comparison: Comparison) -> dict[str, Any]:
+    """What a card says of a comparison."""
     how = f", {comparison.folds} folds by patient" if comparison.folds else ""
     out: dict[str, Any] = {"on": f"{len(comparison.new.scored)} cores of {comparison.new.patients} patients{how}"}
     for name, evaluation in zip(("new", "recalibrated", "current"), comparison.judges.values(), strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from napari_her2.evaluate import manifest_cores
 from napari_her2.manifest import Manifest, ManifestCore
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.scores import SCORES
+from napari_her2.training.designs import Design, one_magnification
 from napari_her2.training.lab_compare import Comparison, compare_on, cross_validate
 from napari_her2.training.lab_features import CoreFeatures, Encoder, check_design, collect, open_encoder
 from napari_her2.training.lab_folds import too_few
 from napari_her2.training.lab_head import Head, LabParams, LearningPoint, fit_head
 
-__all__ = ["TEST", "Trained", "collect_manifest", "train_laboratory"]
+__all__ = ["TEST", "Trained", "check_enough", "check_splits", "collect_manifest", "train_laboratory"]
 
 #: Name of the split that is measured on and never learned from.
 TEST = "test"
@@ -30,6 +31,10 @@ class Trained:
 
     Attributes
     ----------
+    start : ScoringModel
+        What the head started from: the current model, or one magnification of it.
+    looks_at : str
+        That magnification in words; "" where it is the whole pyramid.
     head, calibration, history
         From `fit_head`.
     learned : list of CoreFeatures
@@ -40,6 +45,8 @@ class Trained:
         On the cores of the split "test", when there is one.
     """
 
+    start: ScoringModel
+    looks_at: str
     head: Head
     calibration: Calibration
     history: list[LearningPoint]
@@ -61,9 +68,10 @@ def collect_manifest(
     device: str = "auto",
     pixel_size: float | None = None,
     seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     remark: Callable[[str], None] = lambda sentence: None,
-) -> Iterator[CoreFeatures]:
-    """Features of every core of a manifest, slide by slide; see `collect`.
+) -> list[CoreFeatures]:
+    """Features of every core of a manifest, slide by slide; see `collect` and `train_laboratory`.
 
     Raises
     ------
@@ -71,6 +79,7 @@ def collect_manifest(
         If an image cannot be opened, has no pixel size, or lacks a core that the manifest names.
     """
     opened: list[Encoder] = []
+    cores = list[CoreFeatures]()
 
     def encoder(pixels: Any) -> Any:
         # compiled when the first core is not in the cache, once for all slides
@@ -78,6 +87,7 @@ def collect_manifest(
             opened.append(open_encoder(model, device))
         return opened[0](pixels)
 
+    progress("encoding", 0, len(manifest))
     for slide, places in manifest_cores(manifest, pixel_size, remark):
         of_name: dict[str, ManifestCore] = {}
         labelled = []
@@ -89,7 +99,9 @@ def collect_manifest(
         found = collect(slide, labelled, model, cache=cache, encoder=encoder, seed=seed, remark=remark)
         for features in found:
             row = of_name[features.name]
-            yield replace(features, name=row.core, line=row.line)
+            cores.append(replace(features, name=row.core, line=row.line))
+            progress("encoding", len(cores), len(manifest))
+    return cores
 
 
 def train_laboratory(
@@ -97,6 +109,7 @@ def train_laboratory(
     base: ScoringModel,
     params: LabParams | None = None,
     *,
+    design: Design = Design.PLACES,
     cache: Path | None = None,
     device: str = "auto",
     pixel_size: float | None = None,
@@ -113,6 +126,8 @@ def train_laboratory(
     manifest : Manifest
     base : ScoringModel
     params : LabParams, optional
+    design : Design
+        Whether the head is to see one magnification alone; it is compared with the current model, which sees all.
     cache : Path, optional
         Folder where features are kept: a run that was stopped goes on from there.
     device : str
@@ -131,29 +146,70 @@ def train_laboratory(
     """
     params = params or LabParams()
     check_design(base)
-    if manifest.splits and all(name == TEST for name in manifest.splits):
-        raise CoresError(f'All cores of {manifest.name} are in the split "{TEST}": call those to learn from "train".')
-    _check_enough([(row.score, row.person) for row in manifest.rows if row.split != TEST])
-    cores, total = list[CoreFeatures](), len(manifest)
-    progress("encoding", 0, total)
-    for features in collect_manifest(
-        manifest, base, cache=cache, device=device, pixel_size=pixel_size, seed=params.seed, remark=remark
-    ):
-        cores.append(features)
-        progress("encoding", len(cores), total)
+    start, looks_at = one_magnification(base, design)
+    check_splits(manifest, (TEST,))
+    cores = collect_manifest(
+        manifest,
+        base,
+        cache=cache,
+        device=device,
+        pixel_size=pixel_size,
+        seed=params.seed,
+        progress=progress,
+        remark=remark,
+    )
+    if looks_at:
+        cores = [core for core in cores if _is_seen(core, start, looks_at, remark)]
     test = {row.line for row in manifest.rows if row.split == TEST}
     learned = [core for core in cores if core.line not in test]
     apart = [core for core in cores if core.line in test]
-    _check_enough([(core.score, core.patient) for core in learned])
-    comparison = cross_validate(learned, base, params, progress=lambda done, of: progress("cross-validating", done, of))
+    check_enough([(core.score, core.patient) for core in learned])
+    comparison = cross_validate(
+        learned, base, params, start=start, progress=lambda done, of: progress("cross-validating", done, of)
+    )
     progress("fitting", 0, 1)
-    head, calibration, history = fit_head(learned, base, params, apart=comparison.values)
+    head, calibration, history = fit_head(learned, start, params, apart=comparison.values)
     progress("fitting", 1, 1)
     on_test = compare_on(apart, learned, base, head, calibration, params) if apart else None
-    return Trained(head, calibration, history, learned, comparison, on_test)
+    return Trained(start, looks_at, head, calibration, history, learned, comparison, on_test)
 
 
-def _check_enough(labels: list[tuple[int, str]]) -> None:
+def _is_seen(core: CoreFeatures, model: ScoringModel, looks_at: str, remark: Callable[[str], None]) -> bool:
+    """Whether the one magnification that the model looks at shows tissue of a core."""
+    if any(weight and (core.level == k).any() for k, weight in enumerate(model.calibration.level_weights)):
+        return True
+    remark(f"{core.image} {core.name} is not learned from: {looks_at} shows no tissue of it.")
+    return False
+
+
+def check_splits(manifest: Manifest, apart: Sequence[str]) -> None:
+    """See that there is something to learn from, and enough of it, before any work is done.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    apart : sequence of str
+        Names of the splits that are not learned from.
+
+    Raises
+    ------
+    CoresError
+        If there is not.
+    """
+    if manifest.splits and all(name in apart for name in manifest.splits):
+        named = " or ".join(f'"{name}"' for name in apart)
+        raise CoresError(f'All cores of {manifest.name} are in the split {named}: call those to learn from "train".')
+    check_enough([(row.score, row.person) for row in manifest.rows if row.split != TEST])
+
+
+def check_enough(labels: Sequence[tuple[int, str]]) -> None:
+    """See that labels, as `too_few` wants them, are enough to learn from.
+
+    Raises
+    ------
+    CoresError
+        If they are not.
+    """
     lacking = too_few(labels)
     if lacking:
         raise CoresError(lacking)

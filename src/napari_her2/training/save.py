@@ -5,16 +5,33 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from napari_her2.errors import ModelError
 from napari_her2.files import writing
 from napari_her2.models import ScoringModel, model_header, tensors_sha256
 
-__all__ = ["save_model", "strip_traces"]
+__all__ = ["check_exporter", "save_model", "strip_traces"]
+
+
+def check_exporter() -> None:
+    """See that what `save_model` needs beside the package is there, before any work is done.
+
+    Raises
+    ------
+    ModelError
+        If it is not.
+    """
+    lacking = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if lacking:
+        raise ModelError(
+            f"A new network cannot be written without {' and '.join(lacking)}: pip install 'napari-her2[train]'."
+        )
 
 
 def save_model(model: ScoringModel, network: nn.Module, folder: Path) -> ScoringModel:
