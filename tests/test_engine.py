@@ -43,7 +43,7 @@ def test_cores_on_their_way_at_once_get_their_own_answers():
     first, second = start(engine, pixels), start(engine, pixels[::-1])
     (turned, _), (straight, _) = second(), first()
     assert np.array_equal(turned, straight[::-1])
-    assert np.array_equal(straight, engine.run(pixels)[0])
+    assert np.array_equal(straight, engine.run(np.asfortranarray(pixels))[0])
 
 
 def test_a_network_that_stops_is_told_and_not_waited_for():
@@ -51,6 +51,17 @@ def test_a_network_that_stops_is_told_and_not_waited_for():
     engine._queue.set_callback(lambda request, of: None)
     with pytest.raises(ModelError, match="stopped before"):
         engine.run(patches()[:1])
+
+
+def test_python_ends_while_patches_are_on_their_way():
+    code = """
+import numpy as np
+from napari_her2.engine import CompiledEngine
+from napari_her2.models import load_model
+engine = CompiledEngine(load_model())
+engine.start(np.full((3, 512, 512, 3), 200, np.uint8))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_unknown_and_absent_devices(mock_model: ScoringModel):

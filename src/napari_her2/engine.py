@@ -6,6 +6,7 @@ Both are imported when an engine opens, never before: opening the widget must no
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from threading import Event, Lock
 from typing import Any, Protocol
@@ -120,6 +121,8 @@ class CompiledEngine:
         # one patch waits for each that runs: a stream must not stand still until Python hands it the next
         self._queue = openvino.AsyncInferQueue(self._compiled, 2 * streams)
         self._queue.set_callback(_keep)
+        # Python must not end, nor the queue go, while a stream hands over an answer: that aborts the process
+        weakref.finalize(self, self._queue.wait_all)
         self._lock = Lock()
         self._stacked = model.stacked
 
@@ -132,8 +135,9 @@ class CompiledEngine:
 
         Threads that call it at once take turns.
         """
+        pixels = np.ascontiguousarray(pixels)  # OpenVINO would read a copy of its own that nobody holds
         step = len(pixels) if self._stacked else 1
-        pending = _Pending(-(-len(pixels) // step))
+        pending = _Pending(pixels, -(-len(pixels) // step))
         with self._lock:
             for index in range(0, len(pixels), step):
                 self._queue.start_async({0: pixels[index : index + step]}, (pending, index), share_inputs=True)
@@ -152,7 +156,9 @@ class CompiledEngine:
 class _Pending:
     """Answers that are still to come."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, pixels: Patches, count: int) -> None:
+        #: Held until all is done: the streams read them where they lie.
+        self.pixels: Patches | None = pixels
         self.count = count
         self.answers: dict[int, tuple[Shares, Features]] = {}
         self.done = Event()
@@ -164,6 +170,7 @@ def _keep(request: Any, of: tuple[_Pending, int]) -> None:
     shares, features = (np.array(request.get_output_tensor(k).data) for k in (0, 1))
     pending.answers[index] = shares, features
     if len(pending.answers) == pending.count:
+        pending.pixels = None
         pending.done.set()
 
 
