@@ -124,7 +124,7 @@ CalibrationFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Cut points of this batch, from napari-her2 calibrate.")
 ]
 Normalise = Annotated[
-    bool, typer.Option("--normalise", help="Show the model each slide in the colours it knows best (see its card).")
+    bool, typer.Option("--normalise", help="Show the model each slide in its reference colours (see its card first).")
 ]
 Device = Annotated[
     str,
