@@ -77,8 +77,8 @@ class StainBox(Card):
         self.more = QToolButton()
         self.normalise = QCheckBox("Normalise colours for the model")
         self.normalise.setToolTip(
-            "The model sees the slide in the colours of its reference, by the stains above. On ordinary stains this did not "
-            "help: try it on control cores first, see the model card."
+            "The model sees the slide in the colours of its reference, by the stains above. On ordinary stains this "
+            "did not help: try it on control cores first, see the model card."
         )
         self.normalise.toggled.connect(self._normalise)
         grid.addWidget(self.warning, 3, 0, 1, 3)
