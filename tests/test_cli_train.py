@@ -254,6 +254,7 @@ def test_the_published_design_is_learned_and_goes_on_after_ctrl_c(
     model = load_model("unbroken")
     model.verify()
     assert model.stacked
+    assert "in their own colours" in model.why_not_scored(normalised=True)
     parts = [model.card["learned from"]["cores"], int(model.card["calibrated on"].split()[0])]
     record = json.loads((slide / "models" / "unbroken" / "training.json").read_text())
     assert sum(parts) + len(record["cores"]) == 48

@@ -80,7 +80,7 @@ def test_an_unknown_name_lists_what_is_there(tmp_path: Path):
 
 
 def test_a_laboratorys_model_is_for_colours_as_it_learned_them(mock_model: ScoringModel):
-    own = replace(mock_model, card={"base model": {"name": "mock"}})
+    own = replace(mock_model, card={"trained by": "A laboratory."})
     assert own.why_not_scored(True).startswith("mock was trained on slides in their own colours")
     assert own.why_not_scored(False) == mock_model.why_not_scored(True) == ""
 

@@ -135,7 +135,7 @@ class ScoringModel:
 
     def why_not_scored(self, normalised: bool) -> str:
         """A sentence where the cut points were fitted to cores that were seen the other way, else ""."""
-        if normalised and "base model" in self.card:  # of a laboratory, which trains on slides as they are
+        if normalised and "trained by" in self.card:  # of a laboratory, which trains on slides as they are
             return f"{self.name} was trained on slides in their own colours: score without normalising them."
         if not self.recalibration or bool(self.recalibration.get("normalised", False)) == normalised:
             return ""
