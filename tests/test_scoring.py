@@ -20,8 +20,6 @@ from napari_her2.recalibrate import recalibrate
 from napari_her2.sample import sample_slide
 from napari_her2.scores import SCORES
 from napari_her2.scoring import (
-    dense_pieces,
-    dense_places,
     judge_places,
     place_grades,
     place_weights,
@@ -238,19 +236,6 @@ def test_a_core_of_another_kind_is_flagged_and_scored_all_the_same(discs_slide, 
     assert "calibrate on control cores" in told
 
 
-def test_a_dense_map_covers_the_tissue_and_no_place_twice(discs_slide, grid_of_discs, mock_model, mock_engine):
-    core = grid_of_discs["A-4"]
-    done = [share for _, share in dense_pieces(discs_slide, core, mock_model, mock_engine)]
-    places = dense_places(discs_slide, core, mock_model, mock_engine)
-    assert done == sorted(done)
-    assert done[-1] == 1
-    assert len(np.unique(np.stack([places.y, places.x]), axis=1).T) == len(places)
-    area, disc = float((places.size**2).sum()), np.pi * (core.diameter / 2) ** 2
-    assert 0.9 * disc < area < 1.3 * disc
-    assert places.weight.sum() == pytest.approx(1)
-    assert np.median(places.grade) > 2.5
-
-
 def test_a_model_of_whole_cores_gives_probabilities_and_no_places(discs_slide, grid_of_discs, mock_model):
     class Whole:
         device = "mock"
@@ -263,8 +248,6 @@ def test_a_model_of_whole_cores_gives_probabilities_and_no_places(discs_slide, g
     assert (score.score, score.places) == ("2+", None)
     assert score.value == pytest.approx(1.7)
     assert score.confidence == pytest.approx(0.6)
-    with pytest.raises(ModelError, match="knows no places"):
-        next(dense_pieces(discs_slide, grid_of_discs["A-1"], model, Whole()))
     moved = recalibrate(model, [1.8, 1.9, 0.1], [1, 1, 0], "run 7")
     again = next(score_cores(discs_slide, grid_of_discs, moved, engine=Whole()))
     assert again.probabilities == pytest.approx(score_probabilities(again.value, moved.calibration))

@@ -19,7 +19,7 @@ from napari_her2.engine import Engine
 from napari_her2.errors import HER2Error, ModelError
 from napari_her2.familiar import UNFAMILIAR, familiar_flag
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.pyramid import PyramidSample, core_rng, sample, tiles
+from napari_her2.pyramid import PyramidSample, core_rng, sample
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.slide import RGB, Slide
 from napari_her2.stain import Stains, normaliser, on_white, white_point
@@ -30,9 +30,8 @@ __all__ = [
     "FADE",
     "MIN_TISSUE",
     "decided",
-    "dense_pieces",
-    "dense_places",
     "judge_places",
+    "place_weights",
     "pool",
     "score_cores",
     "slide_flags",
@@ -47,8 +46,6 @@ _NO_PATCH = "Not scorable: no patch shows tissue of this core."
 _BOOTSTRAPS = 64
 #: Tumour share of a place at which its grade is half believed.
 FADE = 0.15
-#: Pixels from one place of a patch to the next.
-_STRIDE = 16
 
 
 def score_cores(
@@ -371,59 +368,3 @@ def _bootstrap(
         own = np.nonzero(level == index)[0]
         times[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=_BOOTSTRAPS)
     return np.asarray((times @ part) / np.maximum(times @ share, 1e-12))
-
-
-def dense_pieces(
-    slide: Slide, core: Core, model: ScoringModel, engine: Engine, *, white: npt.ArrayLike | None = None
-) -> Iterator[tuple[Places, float]]:
-    """Judge every bit of a core's tissue at full resolution, piece by piece; no place comes twice.
-
-    Parameters
-    ----------
-    slide : Slide
-        With a known pixel size.
-    core : Core
-    model : ScoringModel
-        One that knows places.
-    engine : Engine
-        From `engine.open_engine`.
-    white : array-like, shape (3,), optional
-        Glass of the slide, from `stain.white_point`; found when not given.
-
-    Yields
-    ------
-    places : Places
-        Of the next few patches; their weights are for nothing before all are joined.
-    done : float
-        Share of the core that has come, 0..1.
-
-    Raises
-    ------
-    ModelError
-        If the model judges cores as a whole only.
-    PixelSizeError, SlideError
-        See `pyramid.sample`.
-    """
-    if model.stacked or not model.calibration.level_weights[0]:
-        why = f"{model.name} judges a core as a whole and knows no places at full resolution"
-        raise ModelError(f"{why}: choose another model.")
-    glass = white_point(slide.overview()[0]) if white is None else white
-    margin = model.spec.patch // 256  # places along a patch's border that are taken from its neighbour
-    for patches, done in tiles(slide, core, model.spec, white=glass, margin=_STRIDE * margin):
-        yield judge_places(patches, engine.run(patches.pixels)[0], model.calibration, margin=margin)[0], done
-
-
-def dense_places(
-    slide: Slide, core: Core, model: ScoringModel, engine: Engine, *, white: npt.ArrayLike | None = None
-) -> Places:
-    """All the pieces of `dense_pieces` as one, with weights as if no other magnification had a say.
-
-    It shows where the tissue is what; the score of a core stays that of `score_cores`.
-    """
-    pieces = [places for places, _ in dense_pieces(slide, core, model, engine, white=white)]
-    y, x, size, grade, tumour = (
-        np.concatenate([np.empty(0, np.float32), *(getattr(p, name) for p in pieces)])
-        for name in ("y", "x", "size", "grade", "tumour")
-    )
-    weight = place_weights(grade, tumour, np.zeros(len(grade), np.intp), model.calibration)
-    return Places(y, x, size, grade, tumour, weight)

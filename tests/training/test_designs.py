@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from discs import MockEngine, discs_grid
+from napari_her2.dense import dense_places
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel
-from napari_her2.scoring import dense_places, score_cores
+from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
 from napari_her2.training.designs import Design, alone, one_magnification
 

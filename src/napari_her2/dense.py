@@ -1,0 +1,79 @@
+"""dense_places: every bit of a core's tissue judged at full resolution, to see where it is what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_her2.cores import Core
+from napari_her2.engine import Engine
+from napari_her2.errors import ModelError
+from napari_her2.models import ScoringModel
+from napari_her2.pyramid import tiles
+from napari_her2.scores import Places
+from napari_her2.scoring import judge_places, place_weights
+from napari_her2.slide import Slide
+from napari_her2.stain import white_point
+
+__all__ = ["dense_pieces", "dense_places"]
+
+#: Pixels from one place of a patch to the next.
+_STRIDE = 16
+
+
+def dense_pieces(
+    slide: Slide, core: Core, model: ScoringModel, engine: Engine, *, white: npt.ArrayLike | None = None
+) -> Iterator[tuple[Places, float]]:
+    """Judge every bit of a core's tissue at full resolution, piece by piece; no place comes twice.
+
+    Parameters
+    ----------
+    slide : Slide
+        With a known pixel size.
+    core : Core
+    model : ScoringModel
+        One that knows places.
+    engine : Engine
+        From `engine.open_engine`.
+    white : array-like, shape (3,), optional
+        Glass of the slide, from `stain.white_point`; found when not given.
+
+    Yields
+    ------
+    places : Places
+        Of the next few patches; their weights are for nothing before all are joined.
+    done : float
+        Share of the core that has come, 0..1.
+
+    Raises
+    ------
+    ModelError
+        If the model judges cores as a whole only.
+    PixelSizeError, SlideError
+        See `pyramid.sample`.
+    """
+    if model.stacked or not model.calibration.level_weights[0]:
+        why = f"{model.name} judges a core as a whole and knows no places at full resolution"
+        raise ModelError(f"{why}: choose another model.")
+    glass = white_point(slide.overview()[0]) if white is None else white
+    margin = model.spec.patch // 256  # places along a patch's border that are taken from its neighbour
+    for patches, done in tiles(slide, core, model.spec, white=glass, margin=_STRIDE * margin):
+        yield judge_places(patches, engine.run(patches.pixels)[0], model.calibration, margin=margin)[0], done
+
+
+def dense_places(
+    slide: Slide, core: Core, model: ScoringModel, engine: Engine, *, white: npt.ArrayLike | None = None
+) -> Places:
+    """All the pieces of `dense_pieces` as one, with weights as if no other magnification had a say.
+
+    It shows where the tissue is what; the score of a core stays that of `score_cores`.
+    """
+    pieces = [places for places, _ in dense_pieces(slide, core, model, engine, white=white)]
+    y, x, size, grade, tumour = (
+        np.concatenate([np.empty(0, np.float32), *(getattr(p, name) for p in pieces)])
+        for name in ("y", "x", "size", "grade", "tumour")
+    )
+    weight = place_weights(grade, tumour, np.zeros(len(grade), np.intp), model.calibration)
+    return Places(y, x, size, grade, tumour, weight)
