@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from napari_her2.engine import CompiledEngine, TorchEngine, open_engine, start
+from napari_her2.engine import CompiledEngine, TorchEngine, _keep, open_engine, start
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel, load_model
 
@@ -44,6 +44,25 @@ def test_cores_on_their_way_at_once_get_their_own_answers():
     (turned, _), (straight, _) = second(), first()
     assert np.array_equal(turned, straight[::-1])
     assert np.array_equal(straight, engine.run(np.asfortranarray(pixels))[0])
+
+
+def test_a_slow_patch_is_waited_for_while_another_stream_is_free():
+    engine = CompiledEngine(load_model())
+    pixels, kept = patches()[:1], []
+    engine._queue.set_callback(lambda request, of: kept.append((request, of)))
+    finish = engine.start(pixels)
+
+    class Busy:
+        def is_ready(self) -> bool:
+            return True
+
+        def wait_all(self) -> None:
+            queue.wait_all()
+            for request, of in kept:
+                _keep(request, of)
+
+    queue, engine._queue = engine._queue, Busy()
+    assert finish()[0].shape == (1, 3, 5, 32, 32)
 
 
 def test_a_network_that_stops_is_told_and_not_waited_for():

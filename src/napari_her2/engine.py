@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel
+from napari_her2.strips import in_strips
 
 __all__ = ["DEVICES", "Engine", "choose_device", "open_engine", "start"]
 
@@ -116,7 +117,9 @@ class CompiledEngine:
         core = openvino.Core()
         # float32 also where the CPU offers bfloat16: the answers must not depend on the machine
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = core.compile_model(core.read_model(model.onnx_path), "CPU", settings)
+        network = core.read_model(model.onnx_path)
+        in_strips(network)
+        self._compiled = core.compile_model(network, "CPU", settings)
         streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # one patch waits for each that runs: a stream must not stand still until Python hands it the next
         self._queue = openvino.AsyncInferQueue(self._compiled, 2 * streams)
@@ -144,8 +147,11 @@ class CompiledEngine:
 
         def finish() -> tuple[Shares, Features]:
             while not pending.done.wait(1):
-                if self._queue.is_ready() and not pending.done.is_set():
-                    self._queue.wait_all()  # says what went wrong, where it knows
+                if not self._queue.is_ready():
+                    continue
+                self._queue.wait_all()  # says what went wrong, where it knows
+                # ready means that one stream is free: on a busy machine others may have been at work all the same
+                if not pending.done.is_set():
                     raise ModelError("The network stopped before it had judged all patches: score the core again.")
             shares, features = zip(*(pending.answers[k] for k in sorted(pending.answers)), strict=True)
             return np.concatenate(shares), np.concatenate(features)
