@@ -21,8 +21,9 @@ from scipy import ndimage
 
 from napari_her2.engine import Engine, open_engine
 from napari_her2.models import Calibration, ScoringModel, load_model
+from napari_her2.pooling import score_probabilities
 from napari_her2.pyramid import sample
-from napari_her2.scoring import score_cores, score_probabilities
+from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
 from napari_her2.stain import divide_white, optical_density, tissue_mask, white_point
 from napari_her2.training.calibrate import JudgedCore, calibrate, fit_cuts

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from napari_her2.errors import ModelError, OutputError
 from napari_her2.models import Calibration, ScoringModel
+from napari_her2.pooling import score_probabilities
 from napari_her2.recalibrate import (
     Recalibration,
     apply_recalibration,
@@ -21,7 +22,6 @@ from napari_her2.recalibrate import (
     value_of_probabilities,
     write_recalibration,
 )
-from napari_her2.scoring import score_probabilities
 
 OWN = Calibration()
 controls = st.lists(st.tuples(st.floats(0, 3), st.integers(0, 3)), max_size=12)

@@ -6,28 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from discs import MockEngine
 from napari_her2.cores import Core, CoreGrid, CoreState
 from napari_her2.engine import open_engine
 from napari_her2.errors import ModelError, PixelSizeError
 from napari_her2.familiar import LOOKS
-from napari_her2.models import Calibration, ScoringModel, load_model
+from napari_her2.models import ScoringModel, load_model
+from napari_her2.pooling import pool, score_probabilities
 from napari_her2.pyramid import LevelSpec, PyramidSample, sample
 from napari_her2.recalibrate import recalibrate
 from napari_her2.sample import sample_slide
-from napari_her2.scores import SCORES
-from napari_her2.scoring import (
-    judge_places,
-    place_grades,
-    place_weights,
-    pool,
-    score_cores,
-    score_probabilities,
-    slide_flags,
-)
+from napari_her2.scoring import judge_places, score_cores, slide_flags
 from napari_her2.slide import Slide
 from napari_her2.stain import MODEL_REFERENCE, Stains, normalise, on_white, white_point
 
@@ -119,51 +109,6 @@ def test_little_tumour_is_indeterminate(discs_slide, grid_of_discs, mock_model: 
     assert score.score == "0"
     assert score.indeterminate
     assert "Little tumour" in score.reason
-
-
-@given(st.floats(-1, 4), st.floats(0.1, 20))
-def test_probabilities_sum_to_one_and_follow_the_value(value: float, slope: float):
-    calibration = Calibration(slope=slope)
-    low, high = score_probabilities(value, calibration), score_probabilities(value + 0.2, calibration)
-    assert low.sum() == pytest.approx(1)
-    assert (low >= 0).all()
-    assert low @ np.arange(4) <= high @ np.arange(4) + 1e-12
-
-
-def test_far_from_the_cuts_the_score_is_certain():
-    calibration = Calibration(slope=10, cuts=(0.5, 1.5, 2.5))
-    for k, _ in enumerate(SCORES):
-        assert np.argmax(score_probabilities(float(k), calibration)) == k
-
-
-@given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.01, 1), st.integers(0, 2)), min_size=1, max_size=60))
-def test_weights_sum_to_one(places: list[tuple[float, float, int]]):
-    grade, tumour, level = (np.array(column) for column in zip(*places, strict=True))
-    weight = place_weights(grade, tumour, level, Calibration())
-    assert weight.sum() == pytest.approx(1)
-    assert (weight >= 0).all()
-
-
-@pytest.mark.parametrize(("strong", "low", "high"), [(2, 0.0, 0.1), (20, 2.6, 3.0), (100, 2.99, 3.01)])
-def test_the_value_is_the_grade_of_the_strongest_tenth(strong: int, low: float, high: float):
-    grade = np.array([3.0] * strong + [0.0] * (100 - strong))
-    level, tumour = np.zeros(100, int), np.ones(100)
-    assert low <= place_weights(grade, tumour, level, Calibration(width=0.3)) @ grade <= high
-
-
-def test_the_strongest_tenth_is_of_the_tumour_not_of_the_tissue():
-    grade = np.array([3.0] * 20 + [0.0] * 980)
-    tumour = np.array([1.0] * 100 + [0.0] * 900)
-    assert place_weights(grade, tumour, np.zeros(1000, int), Calibration()) @ grade > 2.5
-
-
-def test_a_place_with_hardly_any_tumour_has_hardly_a_grade():
-    shares = np.zeros((1, 5, 1, 3), np.float32)
-    shares[0, :, 0] = np.array([[0, 0, 0, 0, 1], [0.5, 0, 0, 0, 0.5], [0.99, 0, 0, 0, 0.01]]).T
-    full, half, none = place_grades(shares)
-    assert full == pytest.approx(3)
-    assert 2.5 < half < full
-    assert none < 0.3
 
 
 def test_scores_carry_the_batch_they_were_calibrated_for(discs_slide, grid_of_discs, mock_model, mock_engine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ from napari_her2.cores import Core
 from napari_her2.engine import Engine
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel
+from napari_her2.pooling import less_haze, place_weights
 from napari_her2.pyramid import tiles
 from napari_her2.scores import Places
-from napari_her2.scoring import judge_places, place_weights
+from napari_her2.scoring import judge_places
 from napari_her2.slide import Slide
 from napari_her2.stain import white_point
 
@@ -43,7 +45,7 @@ def dense_pieces(
     Yields
     ------
     places : Places
-        Of the next few patches; their weights are for nothing before all are joined.
+        Of the next few patches; before all are joined their weights are for nothing, and haze is not taken off.
     done : float
         Share of the core that has come, 0..1.
 
@@ -59,8 +61,10 @@ def dense_pieces(
         raise ModelError(f"{why}: choose another model.")
     glass = white_point(slide.overview()[0]) if white is None else white
     margin = model.spec.patch // 256  # places along a patch's border that are taken from its neighbour
+    # haze is that of the whole core, which no piece knows
+    plain = replace(model.calibration, haze=0.0)
     for patches, done in tiles(slide, core, model.spec, white=glass, margin=_STRIDE * margin):
-        yield judge_places(patches, engine.run(patches.pixels)[0], model.calibration, margin=margin)[0], done
+        yield judge_places(patches, engine.run(patches.pixels)[0], plain, margin=margin)[0], done
 
 
 def dense_places(
@@ -75,5 +79,7 @@ def dense_places(
         np.concatenate([np.empty(0, np.float32), *(getattr(p, name) for p in pieces)])
         for name in ("y", "x", "size", "grade", "tumour")
     )
-    weight = place_weights(grade, tumour, np.zeros(len(grade), np.intp), model.calibration)
+    level = np.zeros(len(grade), np.intp)
+    grade = less_haze(grade, tumour, level, model.calibration)
+    weight = place_weights(grade, tumour, level, model.calibration)
     return Places(y, x, size, grade, tumour, weight)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from napari_her2.cores import Core
 from napari_her2.models import Calibration
+from napari_her2.pooling import score_probabilities
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
 
@@ -132,8 +133,6 @@ def likely_map(image: npt.NDArray[np.float32], kind: str, calibration: Calibrati
         raise ValueError(f"a heatmap shows one of {', '.join(KINDS)}, not {kind}")
     if kind == "score":
         return image.copy()
-    from napari_her2.scoring import score_probabilities  # brings in the engine: the viewer must not wait for it
-
     likely = score_probabilities(image, calibration)
     found = likely[..., 2:].sum(axis=-1) if kind == "at_least_2" else likely.max(axis=-1)
     return np.asarray(found, np.float32)

@@ -45,10 +45,15 @@ class Calibration:
     magnification; these sum to 1. The core's value is ``S = sum(a * grade)`` and
     ``P(score > k) = sigmoid(slope * (S - cuts[k]))``.
 
+    Brown that all the tumour shares (cytoplasm, background) is no membrane: a part of the grade that is read in the
+    same way at the weaker half of the tumour is taken off every place first; see `pooling.less_haze`.
+
     Attributes
     ----------
     reach, width : float
         Where among the tumour, strongest first, the score is read, 0..1; and over how wide a stretch, in log units.
+    haze : float
+        Which part of the grade at the weaker half is taken off, 0..1; 0 for none.
     sharpness, slope : float
     level_weights : tuple of float
         One for each magnification.
@@ -62,6 +67,7 @@ class Calibration:
 
     reach: float = 0.1
     width: float = 0.4
+    haze: float = 0.0
     sharpness: float = 1.0
     slope: float = 6.0
     level_weights: tuple[float, ...] = (1.0, 1.0, 1.0)

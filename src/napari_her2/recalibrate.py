@@ -16,8 +16,8 @@ from scipy import optimize
 from napari_her2.errors import ModelError
 from napari_her2.files import writing
 from napari_her2.models import Calibration, ScoringModel
+from napari_her2.pooling import score_probabilities
 from napari_her2.scores import SCORES
-from napari_her2.scoring import score_probabilities
 
 __all__ = [
     "LEAST_CONTROLS",
@@ -268,7 +268,7 @@ def read_recalibration(path: str | Path) -> Recalibration:
 
 
 def value_of_probabilities(probabilities: npt.ArrayLike, calibration: Calibration) -> float:
-    """The value S that gives these probabilities; what `scoring.score_probabilities` undoes.
+    """The value S that gives these probabilities; what `pooling.score_probabilities` undoes.
 
     Taken at the border where the probabilities are least extreme; rounded to 6 decimals, as in ``cores.csv``, it is
     right to 0.01 within two units of a cut point.

@@ -19,6 +19,7 @@ from napari_her2.engine import Engine
 from napari_her2.errors import HER2Error, ModelError
 from napari_her2.familiar import UNFAMILIAR, familiar_flag
 from napari_her2.models import Calibration, ScoringModel
+from napari_her2.pooling import less_haze, place_grades, place_weights, pool, score_probabilities
 from napari_her2.pyramid import PyramidSample, core_rng, sample
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.slide import RGB, Slide
@@ -27,12 +28,9 @@ from napari_her2.stain_range import range_flag, slide_staining
 
 __all__ = [
     "BETWEEN",
-    "FADE",
     "MIN_TISSUE",
     "decided",
     "judge_places",
-    "place_weights",
-    "pool",
     "score_cores",
     "slide_flags",
 ]
@@ -44,8 +42,6 @@ BETWEEN = "Between"
 MIN_TISSUE = 0.02
 _NO_PATCH = "Not scorable: no patch shows tissue of this core."
 _BOOTSTRAPS = 64
-#: Tumour share of a place at which its grade is half believed.
-FADE = 0.15
 
 
 def score_cores(
@@ -294,66 +290,10 @@ def judge_places(
     keep = patches.in_tissue(y, x) & inner.reshape(-1)
     patch = np.repeat(np.arange(n), rows * rows)[keep]
     tumour = 1.0 - own[:, 0].reshape(-1)[keep]
-    grade = place_grades(own)[keep]
+    grade = less_haze(place_grades(own)[keep], tumour, patches.level[patch], calibration)
     weight = place_weights(grade, tumour, patches.level[patch], calibration)
     places = Places(y=y[keep], x=x[keep], size=size[patch, 0], grade=grade, tumour=tumour, weight=weight)
     return places, patch
-
-
-def place_grades(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Grade (0..3) of the tumour at each place, drawn to 0 where there is hardly any; (n, 5, y, x) -> (n * y * x,)."""
-    tumour = 1 - shares[:, 0]
-    grade = (shares[:, 2] + 2 * shares[:, 3] + 3 * shares[:, 4]) * (1 + FADE) / (tumour + FADE)
-    return np.asarray(grade.reshape(-1), np.float32)
-
-
-def place_weights(
-    grade: npt.NDArray[np.floating],
-    tumour: npt.NDArray[np.floating],
-    level: npt.NDArray[np.intp],
-    calibration: Calibration,
-) -> npt.NDArray[np.float64]:
-    """Share of each place in the core's value; see `Calibration` for the formula. Shapes (n,) -> (n,)."""
-    if not len(grade):
-        return np.empty(0)
-    weight = np.zeros(len(grade))
-    # each magnification speaks with its weight, however many places it has
-    for index, share in enumerate(calibration.level_weights):
-        own = np.nonzero(level == index)[0]
-        if not len(own):
-            continue
-        own = own[np.argsort(-grade[own], kind="stable")]
-        mass = np.clip(tumour[own], 1e-6, 1).astype(np.float64) ** calibration.sharpness
-        rank = (np.cumsum(mass) - mass / 2) / mass.sum()
-        # the nearest place counts however far off it is: a core may show few places
-        far = np.log(rank / calibration.reach) ** 2
-        counts = mass * np.exp(-0.5 * (far - far.min()) / calibration.width**2)
-        weight[own] = share * counts / counts.sum()
-    return np.asarray(weight / weight.sum())
-
-
-def pool(places: Places, calibration: Calibration) -> tuple[float, npt.NDArray[np.float64]]:
-    """The core's value and the calibrated probability of each score.
-
-    Returns
-    -------
-    value : float
-        ``sum(weight * grade)``.
-    probabilities : ndarray of float64, shape (4,)
-    """
-    value = float(places.weight @ places.grade)
-    return value, score_probabilities(value, calibration)
-
-
-def score_probabilities(value: npt.ArrayLike, calibration: Calibration) -> npt.NDArray[np.float64]:
-    """Cumulative logits with ordered cut points: P(score > k) = sigmoid(slope * (value - cuts[k])).
-
-    Shape (4,) for one value; (..., 4) for an array of values.
-    """
-    at = np.asarray(value, np.float64)[..., None]
-    above = 1 / (1 + np.exp(-np.clip(calibration.slope * (at - np.asarray(calibration.cuts)), -500, 500)))
-    edge = np.ones_like(at)
-    return np.asarray(-np.diff(np.concatenate([edge, above, 0 * edge], axis=-1), axis=-1))
 
 
 def _bootstrap(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_her2.models import Calibration
-from napari_her2.scoring import score_probabilities
+from napari_her2.pooling import score_probabilities
 from napari_her2.training.calibrate import (
     JudgedCore,
     _cut_numbers,
@@ -43,11 +43,12 @@ def test_every_score_is_needed():
 
 
 def test_a_calibration_survives_its_own_numbers():
-    start = Calibration(level_weights=(1.0, 0.3, 0.1))
+    start = Calibration(level_weights=(1.0, 0.3, 0.1), haze=0.6)
     again = _with_cuts(_cut_numbers(start), _pooling(_pooling_numbers(start), Calibration()))
     assert np.allclose(again.cuts, start.cuts)
     assert np.allclose(again.level_weights, start.level_weights)
     assert again.reach == pytest.approx(start.reach)
+    assert again.haze == pytest.approx(start.haze)
     assert again.slope == pytest.approx(start.slope)
 
 
@@ -69,3 +70,19 @@ def test_more_than_a_tenth_is_what_counts():
     ]
     calibration = calibrate(made, levels=1)
     assert (probabilities(made, calibration).argmax(axis=1) == [c.score for c in made]).all()
+
+
+def test_haze_that_misleads_is_taken_off():
+    """Cores of 0 whose brown is even, and of 1+ whose brown is as strong in a fifth of the cells only."""
+    rng = np.random.default_rng(3)
+    level, tumour = np.zeros(200, int), np.ones(200, np.float32)
+    made = []
+    for number in range(32):
+        score, height = number % 4, rng.uniform(0.4, 0.9)
+        shape = {0: [1.0, 1.0], 1: [1.0, 0.1]}.get(score, [1.0, 0.6])
+        grade = (height if score < 2 else score) * np.repeat(shape, [40, 160])
+        made.append(JudgedCore(str(number), score, np.float32(np.clip(grade, 0, 3)), tumour, level))
+    calibration = calibrate(made, levels=1)
+    assert calibration.haze > 0.4
+    right = [probabilities(made, c).argmax(axis=1) == [m.score for m in made] for c in (calibration, Calibration())]
+    assert np.mean(right[0]) > np.mean(right[1])

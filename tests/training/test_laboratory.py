@@ -18,9 +18,10 @@ from napari_her2.cores import CoreState
 from napari_her2.engine import CompiledEngine, TorchEngine
 from napari_her2.errors import CoresError, ModelError, OutputError
 from napari_her2.models import DEFAULT_MODEL, Calibration, ScoringModel, installed_models, load_model
+from napari_her2.pooling import place_weights, pool
 from napari_her2.pyramid import sample
 from napari_her2.recalibrate import recalibrate
-from napari_her2.scoring import judge_places, place_weights, pool
+from napari_her2.scoring import judge_places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_DAB, QUPATH_HEMATOXYLIN, optical_density, white_point
 from napari_her2.training import lab_features
@@ -80,12 +81,13 @@ def test_what_is_kept_is_what_the_last_layer_gets(tiny: ScoringModel, monkeypatc
     slide = Slide.from_arrays(picture, name="discs", mpp=1.0)
     cores = list(collect(slide, list(grid), tiny, device="cpu", versions=2))
     assert [core.score for core in cores] == [0, 1, 2, 3]
-    values = core_values(cores, base_head(tiny), tiny.calibration)
     engine = CompiledEngine(tiny)
-    for core, value in zip(grid, values, strict=True):
-        patches = sample(slide, core, tiny.spec, white=white_point(slide.overview()[0]))
-        places, _ = judge_places(patches, engine.run(patches.pixels)[0], tiny.calibration)
-        assert pool(places, tiny.calibration)[0] == pytest.approx(value, abs=2e-3)
+    for calibration in (tiny.calibration, replace(tiny.calibration, haze=0.7)):
+        values = core_values(cores, base_head(tiny), calibration)
+        for core, value in zip(grid, values, strict=True):
+            patches = sample(slide, core, tiny.spec, white=white_point(slide.overview()[0]))
+            places, _ = judge_places(patches, engine.run(patches.pixels)[0], calibration)
+            assert pool(places, calibration)[0] == pytest.approx(value, abs=2e-3)
 
 
 def test_the_compiled_encoder_and_torch_agree(tiny: ScoringModel):
@@ -205,7 +207,7 @@ def test_pooling_in_torch_is_that_of_scoring(seed: int, places: int, sharpness: 
 @settings(deadline=None)
 @given(score=st.integers(0, 3), value=st.floats(-1, 4))
 def test_the_likelihood_is_that_of_the_score(score: int, value: float):
-    from napari_her2.scoring import score_probabilities
+    from napari_her2.pooling import score_probabilities
 
     calibration = Calibration()
     log = log_likelihood(torch.tensor([value]), torch.tensor([score]), calibration, torch.zeros(4))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_her2.errors import ModelError
+from napari_her2.pooling import score_probabilities
 from napari_her2.scores import SCORES
-from napari_her2.scoring import score_probabilities
 from napari_her2.viewer import calibrating
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.reading import give_reading

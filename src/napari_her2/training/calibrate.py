@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from napari_her2.models import Calibration
-from napari_her2.scoring import place_weights, score_probabilities
+from napari_her2.pooling import less_haze, place_weights, score_probabilities
 
 __all__ = ["COVERAGE", "JudgedCore", "calibrate", "expected_values", "probabilities"]
 
@@ -44,7 +44,12 @@ class JudgedCore:
 
 def expected_values(cores: Sequence[JudgedCore], calibration: Calibration) -> npt.NDArray[np.float64]:
     """Value S of each core; shape (len(cores),)."""
-    return np.array([place_weights(c.grade, c.tumour, c.level, calibration) @ c.grade for c in cores])
+    return np.array([_value(core, calibration) for core in cores])
+
+
+def _value(core: JudgedCore, calibration: Calibration) -> float:
+    grade = less_haze(core.grade, core.tumour, core.level, calibration)
+    return float(place_weights(grade, core.tumour, core.level, calibration) @ grade)
 
 
 def probabilities(cores: Sequence[JudgedCore], calibration: Calibration) -> npt.NDArray[np.float64]:
@@ -79,7 +84,7 @@ def calibrate(
     """
     if {c.score for c in cores} != {0, 1, 2, 3}:
         raise ValueError("calibration needs at least one core of each score, 0 to 3")
-    start = start or Calibration(level_weights=(1.0, 0.3, 0.1)[:levels])
+    start = start or Calibration(level_weights=(1.0, 0.3, 0.1)[:levels], haze=0.5)
     sorted_cores = [_sorted(c) for c in cores]
     first = _pooling_numbers(start)
 
@@ -88,8 +93,8 @@ def calibrate(
         return fit_cuts(sorted_cores, guess)[1] + 0.01 * float(np.sum((numbers - first) ** 2))
 
     # steps of their own: the method's are a share of the number, and the log of 1 is 0
-    simplex = np.vstack([first, first + 0.7 * np.eye(len(first))])
-    options = {"maxiter": 60 + 40 * levels, "xatol": 0.02, "fatol": 1e-4, "initial_simplex": simplex}
+    simplex = np.vstack([first, first + np.diag(np.where(np.arange(len(first)) == 2, 0.3, 0.7))])
+    options = {"maxiter": 80 + 40 * levels, "xatol": 0.02, "fatol": 1e-4, "initial_simplex": simplex}
     found: Any = optimize.minimize(loss, first, method="Nelder-Mead", options=options)
     best = fit_cuts(sorted_cores, _pooling(found.x, start))[0]
     confidence = probabilities(sorted_cores, best).max(axis=1)
@@ -134,9 +139,9 @@ def _with_cuts(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibrati
 
 
 def _pooling_numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
-    """Logs of how the places are pooled; the first magnification's weight is 1."""
+    """How the places are pooled: haze, and the logs of the rest; the first magnification's weight is 1."""
     rest = np.log(np.asarray(calibration.level_weights[1:]) / calibration.level_weights[0])
-    return np.array([*np.log([calibration.width, calibration.sharpness]), *rest])
+    return np.array([*np.log([calibration.width, calibration.sharpness]), calibration.haze, *rest])
 
 
 def _pooling(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibration:
@@ -145,5 +150,6 @@ def _pooling(numbers: npt.NDArray[np.float64], base: Calibration) -> Calibration
         base,
         width=float(width),
         sharpness=float(sharpness),
-        level_weights=(1.0, *(float(w) for w in np.exp(np.clip(numbers[2:], -5, 1)))),
+        haze=float(np.clip(numbers[2], 0, 1)),
+        level_weights=(1.0, *(float(w) for w in np.exp(np.clip(numbers[3:], -5, 1)))),
     )

@@ -12,9 +12,9 @@ from napari_her2.agreement import Figure, confusion, kappa
 from napari_her2.evaluate import EvaluatedCore, Evaluation, evaluate
 from napari_her2.intervals import bootstrap
 from napari_her2.models import Calibration, ScoringModel
+from napari_her2.pooling import score_probabilities
 from napari_her2.recalibrate import own_cuts, refit_cuts
 from napari_her2.scores import SCORES
-from napari_her2.scoring import score_probabilities
 from napari_her2.training.lab_features import CoreFeatures
 from napari_her2.training.lab_folds import folds_by_patient
 from napari_her2.training.lab_head import Head, LabParams, base_head, core_values, fit_head

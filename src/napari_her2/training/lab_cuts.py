@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from napari_her2.models import Calibration
-from napari_her2.scoring import score_probabilities
+from napari_her2.pooling import score_probabilities
 from napari_her2.training.calibrate import JudgedCore, fit_cuts
 from napari_her2.training.lab_features import CoreFeatures
 
@@ -61,12 +61,12 @@ def calibrated(
 ) -> Calibration:
     """Slope and cut points fitted to values of cores, and the least confidence for a coverage; shape (n,) of values."""
     none, one = np.zeros(1, np.intp), np.ones(1, np.float32)
-    # a core of one place has the grade of that place as its value, whichever magnification has a say
+    # a core of one place has the grade of that place as its value, whichever magnification has a say; haze is off it
     judged = [
         JudgedCore(c.name, c.score, np.array([v], np.float32), one, none, 1.0)
         for c, v in zip(cores, values, strict=True)
     ]
-    fitted = fit_cuts(judged, replace(start, level_weights=(1.0,)))[0]
+    fitted = fit_cuts(judged, replace(start, level_weights=(1.0,), haze=0.0))[0]
     confidence = [score_probabilities(float(v), fitted).max() for v in values]
     least = float(np.quantile(confidence, 1 - coverage))
     return replace(start, slope=fitted.slope, cuts=fitted.cuts, indeterminate_below=least)

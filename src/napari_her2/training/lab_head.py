@@ -1,7 +1,7 @@
 """Fitting the last layer of the head to scores of whole cores, through the model's own pooling and cut points.
 
 Cores say only their score, so the loss is that of the core: places are graded by the layer, ranked and pooled as in
-`scoring.place_weights`, and the value is held against the score by cumulative logits. Where a place stands in the
+`pooling.place_weights`, and the value is held against the score by cumulative logits. Where a place stands in the
 ranking is taken as given within a step. The layer starts from the model's and is pulled toward it.
 """
 
@@ -19,8 +19,8 @@ from safetensors.numpy import load_file
 from torch.nn import functional
 
 from napari_her2.models import Calibration, ScoringModel
+from napari_her2.pooling import FADE, HAZE_AT, HAZE_FADES
 from napari_her2.recalibrate import own_cuts
-from napari_her2.scoring import FADE
 from napari_her2.training.calibrate import JudgedCore
 from napari_her2.training.lab_cuts import calibrated, cut_numbers, likeliest_slope, log_likelihood, slope_and_cuts
 from napari_her2.training.lab_features import CoreFeatures
@@ -297,7 +297,7 @@ def _spread(cores: Sequence[CoreFeatures], levels: int) -> npt.NDArray[np.float3
 
 
 def _graded(shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grade and tumour share of places from their class shares (..., 5); as `scoring.place_grades`."""
+    """Grade and tumour share of places from their class shares (..., 5); as `pooling.place_grades`."""
     tumour = 1 - shares[..., 0]
     steps = torch.arange(CLASSES, dtype=shares.dtype).sub(1).clamp(min=0)
     return (shares @ steps) * (1 + FADE) / (tumour + FADE), tumour
@@ -311,8 +311,8 @@ def _values(
     bias: torch.Tensor,
     calibration: Calibration,
 ) -> torch.Tensor:
-    """Value of each of the chosen cores; as `scoring.pool`."""
-    total, share_there = torch.zeros(len(chosen)), torch.zeros(len(chosen))
+    """Value of each of the chosen cores; as `pooling.pool` of grades that `pooling.less_haze` gave."""
+    total, shared, share_there = (torch.zeros(len(chosen)) for _ in range(3))
     for index, share in enumerate(calibration.level_weights):
         there = packed.there[index][chosen]
         if not (share and there.shape[1]):
@@ -321,13 +321,22 @@ def _values(
         own = slice(index * CLASSES, (index + 1) * CLASSES)
         grade, tumour = _graded(torch.softmax(functional.linear(hidden, weight[own], bias[own]), -1))
         mass = tumour.clamp(1e-6, 1) ** calibration.sharpness * there
-        with torch.no_grad():
-            near = _near(grade, mass, there, calibration)
-        counts = mass * near
         part = share * there.any(1)
-        total = total + part * (counts * grade).sum(1) / counts.sum(1).clamp(min=1e-12)
         share_there = share_there + part
-    return total / share_there
+        total = total + part * _read(grade, mass, there, calibration)
+        if calibration.haze:
+            shared = shared + part * _read(grade, mass, there, replace(calibration, reach=HAZE_AT))
+    total, shared = total / share_there, shared / share_there
+    weak, strong = HAZE_FADES
+    return total - calibration.haze * ((strong - total) / (strong - weak)).clamp(0, 1) * shared
+
+
+def _read(grade: torch.Tensor, mass: torch.Tensor, there: torch.Tensor, calibration: Calibration) -> torch.Tensor:
+    """Grade of cores as read near `Calibration.reach` of their tumour; shapes (cores, places) -> (cores,)."""
+    with torch.no_grad():
+        near = _near(grade, mass, there, calibration)
+    counts = mass * near
+    return (counts * grade).sum(1) / counts.sum(1).clamp(min=1e-12)
 
 
 def _near(grade: torch.Tensor, mass: torch.Tensor, there: torch.Tensor, calibration: Calibration) -> torch.Tensor:

@@ -29,7 +29,8 @@ def recut(score: CoreScore, made_with: Calibration, model: ScoringModel) -> Core
     """The score that a core has with the cut points of `model`; one without a score stays as it is."""
     if not score.score:
         return score
-    from napari_her2.scoring import BETWEEN, decided, score_probabilities
+    from napari_her2.pooling import score_probabilities
+    from napari_her2.scoring import BETWEEN, decided
 
     value = value_of(score, made_with)
     reason = "" if score.reason.startswith(BETWEEN) else score.reason  # any other (little tumour) stays
