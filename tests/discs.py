@@ -1,10 +1,12 @@
-"""A slide of coloured discs, and the mock network that reads their scores."""
+"""A slide of coloured discs, the mock network that reads their scores, and a mock finder of nuclei."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from napari_her2.cores import Core, CoreGrid
+from napari_her2.finders import Sight, Source
 from napari_her2.naming import core_name
 
 
@@ -28,6 +30,21 @@ class MockEngine:
         for k in range(4):
             out[:, :, k + 1] = 0.9 * np.clip(1 - np.abs(grade - k), 0, 1)[:, None]
         return out, squares.mean(axis=(1, 2))
+
+
+class Pieces:
+    """Stands in for a finder of nuclei: numbers the pieces of nuclear stain, and keeps the tiles that it was shown."""
+
+    source = Source("cellpose", "pieces 1.0", "pieces.pt", "0123456789abcdef", "cpu")
+
+    def __init__(self, *, colours: bool = False) -> None:
+        self.sight = Sight(colours, 1, 99)
+        self.seen: list[np.ndarray] = []
+
+    def labels(self, picture: np.ndarray) -> np.ndarray:
+        self.seen.append(picture)
+        grey = 1 - picture[..., 0] if self.sight.colours else picture[..., 0]
+        return ndimage.label(ndimage.gaussian_filter(grey, 1) > 0.5)[0]
 
 
 #: RGB of discs whose brown makes `MockEngine` say 0, 1+, 2+, 3+.

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from discs import MockEngine
+from discs import MockEngine, Pieces
+from napari_her2.finders import FINDERS
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES
 from napari_her2.slide import Slide
@@ -224,3 +225,67 @@ def test_regions_off_every_core_or_of_no_use_stop_the_run_with_one_sentence(tmp_
     result = cli("measure", core, "-o", tmp_path / "out", "--single-core", "--regions", file)
     assert result.exit_code == 0, result.output
     assert "1 of 2 regions in r.geojson lie on no core that is measured" in " ".join(result.stderr.split())
+
+
+def test_nuclei_of_a_finder_are_measured_and_the_results_say_whose_they_are(
+    tmp_path: Path, core: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, str]] = []
+
+    def opened(weights: Path, device: str) -> Pieces:
+        asked.append((weights, device))
+        return Pieces()
+
+    monkeypatch.setitem(FINDERS, "cellpose", opened)
+    weights = tmp_path / "pieces.pt"
+    weights.touch()
+    chosen = ("--nuclei", "cellpose", "--nuclei-weights", weights, "--device", "cpu", "--pages")
+    result = cli("measure", core, "-o", tmp_path / "out", "--single-core", *chosen)
+    assert result.exit_code == 0, result.output
+    assert asked == [(weights, "cpu")]
+    assert rows(tmp_path / "out", "core").loc["A-1", "measured_score"] == "3+"
+    assert json.loads((tmp_path / "out" / "core.run.json").read_text())["measurement"]["nuclei"] == {
+        "finder": "cellpose",
+        "package": "pieces 1.0",
+        "weights": "pieces.pt",
+        "sha256": "0123456789abcdef",
+        "device": "cpu",
+    }
+    for page in ("core.report.html", "core.pages/A-1.html"):
+        said = "nuclei found by pieces 1.0 with the weights pieces.pt (SHA-256 0123456789ab…)"
+        assert said in (tmp_path / "out" / page).read_text(encoding="utf-8")
+    # without a finder the record says that, too
+    assert cli("measure", core, "-o", tmp_path / "own", "--single-core").exit_code == 0
+    record = json.loads((tmp_path / "own" / "core.run.json").read_text())
+    assert record["measurement"]["nuclei"] == {"finder": "built-in"}
+    assert "nuclei found by" not in (tmp_path / "own" / "core.report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (("--nuclei", "cellpose"), 2, "cellpose needs weights, and none are downloaded"),
+        (("--nuclei-weights", "a.pt"), 2, "name a finder that they are for with --nuclei"),
+        (("--nuclei", "watershed"), 2, "watershed is none of built-in, cellpose, stardist, instanseg"),
+        (("--nuclei", "instanseg", "--nuclei-weights", "brightfield_nuclei"), 1, "There are no weights"),
+    ],
+)
+def test_a_finder_that_cannot_be_stops_the_run_before_anything_is_read(
+    options: tuple[str, ...], code: int, sentence: str, tmp_path: Path
+) -> None:
+    result = cli("measure", tmp_path / "absent.tif", "-o", tmp_path / "out", "--single-core", *options)
+    assert result.exit_code == code
+    said = " ".join(result.output.replace("│", " ").split())
+    assert sentence in said
+
+
+def test_a_finder_that_fails_stops_the_run_with_one_sentence(
+    tmp_path: Path, core: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = Pieces()
+    monkeypatch.setattr(finder, "labels", lambda tile: tile)
+    monkeypatch.setitem(FINDERS, "stardist", lambda weights, device: finder)
+    chosen = ("--nuclei", "stardist", "--nuclei-weights", tmp_path)
+    result = cli("measure", core, "-o", tmp_path / "out", "--single-core", *chosen)
+    assert result.exit_code == 1
+    check_sentence(result, "gave no label image of")

@@ -14,11 +14,12 @@ from PIL import Image
 
 from napari_her2.cores import Core, CoreState
 from napari_her2.errors import SlideError
+from napari_her2.finders.tiles import outlines_by
 from napari_her2.membrane import flags as flag
 from napari_her2.membrane.classes import classify
 from napari_her2.membrane.epithelium import is_nucleus, tumour_likeness
 from napari_her2.membrane.measurement import MPP, Measurement, MeasureParams
-from napari_her2.membrane.nuclei import Nuclei, find_nuclei, halved, nuclear_scale
+from napari_her2.membrane.nuclei import Nuclei, find_nuclei, halved, nuclear_scale, nuclei_of_outlines
 from napari_her2.membrane.polar import FloatArray
 from napari_her2.membrane.rings import Rings, measure_rings, true_brown
 from napari_her2.membrane.rules import low_remark
@@ -161,6 +162,11 @@ def measure_pixels(
     -------
     Measurement
         Its `y` and `x` are in pixels of the picture.
+
+    Raises
+    ------
+    ModelError
+        If `params.finder` fails.
     """
     params = params or MeasureParams()
     start = time.perf_counter()
@@ -176,7 +182,11 @@ def measure_pixels(
         h, d = _unmix_in_strips(pixels, stains, pool, params.threads)
         h2, d2 = halved(h), halved(d)
         scale = nuclear_scale(h2[::4, ::4], tissue[: h2[::4].shape[0], : h2[:, ::4].shape[1]])
-        nuclei = find_nuclei(h2, d2, 2 * MPP, scale, pool)
+        if params.finder is None:
+            nuclei = find_nuclei(h2, d2, 2 * MPP, scale, pool)
+        else:
+            outlines = outlines_by(params.finder, pixels, h, tissue & within)
+            nuclei = nuclei_of_outlines(*outlines, h2, d2, 2 * MPP, scale)
         nuclei = nuclei[is_nucleus(nuclei, params.epithelium) & _at(tissue & within, nuclei, MPP * MASK_STEP)]
         chosen = _counted(nuclei, h2, d2, tumour, len(pixels), params)
         rings = measure_rings(nuclei, chosen, true_brown(h, d), MPP, params.rings, pool)

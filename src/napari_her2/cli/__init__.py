@@ -110,10 +110,10 @@ def score(
     from napari_her2.cli.work import Options, work
 
     if no_measure and measure != MeasureOptions(measure.rules):
-        sentence = "it leaves out what --measure-calibration, --stains, --regions and --pages are for."
+        sentence = "it leaves out what --measure-calibration, --stains, --regions, --nuclei and --pages are for."
         raise typer.BadParameter(sentence, param_hint="--no-measure")
     grid = grid_options(images, chosen, slide)
-    how = None if no_measure else measuring(measure, len(images))
+    how = None if no_measure else measuring(measure, len(images), device)
     options = Options(
         grid, slide.pixel_size, chosen.select, device, seed, overwrite, how, measure.pages, model.normalise
     )
@@ -128,6 +128,7 @@ def _measure(
     *,
     chosen: CoresOptions,
     measure: MeasureOptions,
+    device: Device = "auto",
     slide: SlideOptions,
     overwrite: Overwrite = False,
 ) -> None:
@@ -137,8 +138,10 @@ def _measure(
     from napari_her2.cli.work import Options, work
 
     grid = grid_options(images, chosen, slide)
-    how = measuring(measure, len(images))
-    options = Options(grid, slide.pixel_size, chosen.select, overwrite=overwrite, measure=how, pages=measure.pages)
+    how = measuring(measure, len(images), device)
+    options = Options(
+        grid, slide.pixel_size, chosen.select, device, overwrite=overwrite, measure=how, pages=measure.pages
+    )
     work(images, output, options)
 
 

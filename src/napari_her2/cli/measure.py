@@ -14,8 +14,9 @@ from napari_her2.cli.options import MeasureOptions
 from napari_her2.cores import Core
 from napari_her2.errors import RegionsError, StainError
 from napari_her2.export import RegionsFile, read_regions
+from napari_her2.finders import BUILT_IN, NucleusFinder, Source, open_finder
 from napari_her2.measure import MeasureParams
-from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RuleSet
+from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RuleSet, Thresholds
 from napari_her2.membrane.batch import read_batch
 from napari_her2.regions import Region
 from napari_her2.slide import Slide
@@ -97,17 +98,27 @@ class Measuring:
         """What ``run.json`` says of it."""
         rules, thresholds = self.params.rules.name, asdict(self.params.thresholds)
         known = {"rules": rules, "thresholds_od": thresholds, "batch": self.batch, "stains_file": self.stains_file}
-        return known | {"regions_file": self.regions_file, "stains": stains.to_dict()}
+        source = Source(BUILT_IN) if self.params.finder is None else self.params.finder.source
+        known |= {"regions_file": self.regions_file, "nuclei": source.record()}
+        return known | {"stains": stains.to_dict()}
 
 
-def measuring(options: MeasureOptions, images: int = 1) -> Measuring:
-    """What the options of a command ask for, with the files that they name read; `images` slides are measured.
+def measuring(options: MeasureOptions, images: int = 1, device: str = "auto") -> Measuring:
+    """What the options of a command ask for, with the files that they name read.
+
+    Parameters
+    ----------
+    options : MeasureOptions
+    images : int
+        Slides that are measured.
+    device : str
+        Where a finder of nuclei runs, if one is asked for.
 
     Raises
     ------
     typer.BadParameter
-        If regions are given for more than one slide.
-    StainError, RegionsError
+        If regions are given for more than one slide, or a finder of nuclei without weights, or weights without one.
+    StainError, RegionsError, ModelError
         If a file cannot be used, or was made for other rules.
     """
     if options.regions is not None and images > 1:
@@ -116,14 +127,25 @@ def measuring(options: MeasureOptions, images: int = 1) -> Measuring:
     batch = None if calibration is None else read_batch(calibration)
     if batch is not None and calibration is not None and batch.rules != rules.name:
         raise StainError(f"{calibration.name} was made by the rules {batch.rules}, not {rules.name}: see --rules.")
+    thresholds = Thresholds() if batch is None else batch.thresholds
     return Measuring(
-        MeasureParams(rules=rules) if batch is None else MeasureParams(thresholds=batch.thresholds, rules=rules),
+        MeasureParams(thresholds=thresholds, rules=rules, finder=_finder(options, device)),
         stains=None if stains is None else _read_stains(stains),
         batch="" if batch is None else batch.batch,
         stains_file="" if stains is None else stains.name,
         drawn=None if options.regions is None else read_regions(options.regions),
         regions_file="" if options.regions is None else options.regions.name,
     )
+
+
+def _finder(options: MeasureOptions, device: str) -> NucleusFinder | None:
+    weights = options.nuclei_weights
+    if options.nuclei == BUILT_IN and weights is not None:
+        raise typer.BadParameter("name a finder that they are for with --nuclei.", param_hint="--nuclei-weights")
+    if options.nuclei != BUILT_IN and weights is None:
+        sentence = f"{options.nuclei} needs weights, and none are downloaded: name yours with --nuclei-weights."
+        raise typer.BadParameter(sentence, param_hint="--nuclei")
+    return None if weights is None else open_finder(options.nuclei, weights, device)
 
 
 def _read_stains(path: Path) -> Stains:

@@ -80,6 +80,12 @@ def _rules() -> Collection[str]:
     return RULES_OF
 
 
+def _finders() -> Collection[str]:
+    from napari_her2.finders import BUILT_IN, FINDERS
+
+    return (BUILT_IN, *FINDERS)
+
+
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Slides: SVS, NDPI, SCN, BIF, (OME-)TIFF, PNG.")]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if need be.")]
 PixelSize = Annotated[
@@ -128,7 +134,9 @@ Normalise = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(metavar="auto|cpu|cuda|mps", help="Where the network runs.", callback=_one_of(_devices)),
+    typer.Option(
+        metavar="auto|cpu|cuda|mps", help="Where the network runs, or what --nuclei names.", callback=_one_of(_devices)
+    ),
 ]
 CoresFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Take the cores from this .cores.csv, .geojson or .qptma.")
@@ -157,6 +165,18 @@ DrawnRegions = Annotated[
         metavar="FILE",
         help='GeoJSON of polygons: of a core with class "Count here" on it only cells there count; "Leave out" never.',
     ),
+]
+Nuclei = Annotated[
+    str,
+    typer.Option(
+        metavar="built-in|cellpose|stardist|instanseg",
+        help="What finds the nuclei; see docs/nuclei.md for what each needs.",
+        callback=_one_of(_finders),
+    ),
+]
+NucleiWeights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE|FOLDER", help="Its weights, which you have; an InstanSeg file is code that is run."),
 ]
 Pages = Annotated[
     bool, typer.Option("--pages", help="A page for each measured core, too: pictures, cells by class, figures.")
@@ -247,4 +267,6 @@ class MeasureOptions:
     measure_calibration: MeasureCalibration = None
     stains: StainsFile = None
     regions: DrawnRegions = None
+    nuclei: Nuclei = "built-in"
+    nuclei_weights: NucleiWeights = None
     pages: Pages = False

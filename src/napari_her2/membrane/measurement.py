@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.cores import Core
+from napari_her2.finders import NucleusFinder
 from napari_her2.membrane.classes import CellClasses, Thresholds
 from napari_her2.membrane.epithelium import EpitheliumParams
 from napari_her2.membrane.flags import FlagParams
@@ -45,6 +46,8 @@ class MeasureParams:
         Haematoxylin OD of nuclei between which the thresholds were tried.
     threads : int
         Threads that share the work.
+    finder : NucleusFinder or None
+        Finds the nuclei, see `open_finder`; None: `find_nuclei` does.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -56,6 +59,7 @@ class MeasureParams:
     min_cells: int = 150
     nuclear_od: tuple[float, float] = (0.06, 0.25)
     threads: int = min(2, os.cpu_count() or 1)
+    finder: NucleusFinder | None = None
 
 
 _NONE = np.empty(0, np.float32)

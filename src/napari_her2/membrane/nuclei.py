@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from napari_her2.membrane.polar import ANGLES, DOWN, RIGHT, FloatArray, along_rays, best_outline, sample_at
 
-__all__ = ["Nuclei", "blueness", "find_nuclei", "halved", "nuclear_scale"]
+__all__ = ["Nuclei", "blueness", "find_nuclei", "halved", "nuclear_scale", "nuclei_of_outlines"]
 
 #: Standard deviations (µm) of the blobs looked for: nuclei of about 4, 6 and 10 µm radius answer most to them.
 _BLOBS = (1.3, 2.2, 3.4)
@@ -123,6 +123,34 @@ def find_nuclei(h: FloatArray, d: FloatArray, mpp: float, scale: float, pool: Ex
     table = np.concatenate(drawn, axis=1)
     table = table[:, _sharpest(table)]
     y, x, edge, radius = table[0], table[1], table[2], np.ascontiguousarray(table[3:])
+    return _described(y, x, radius, edge, h, d, mpp)
+
+
+def nuclei_of_outlines(
+    y: FloatArray, x: FloatArray, radius: FloatArray, h: FloatArray, d: FloatArray, mpp: float, scale: float
+) -> Nuclei:
+    """Nuclei whose outlines are known, with all else that the measurement asks of them.
+
+    Parameters
+    ----------
+    y, x : ndarray of float32, shape (n,)
+        Centres in µm.
+    radius : ndarray of float32, shape (ANGLES, n)
+        Distance of each outline from its centre in µm, above 0.
+    h, d, mpp, scale
+        As for `find_nuclei`.
+    """
+    smooth = ndimage.gaussian_filter(blueness(h, d, scale), 0.6 / mpp, truncate=3)
+    beside = [np.maximum(radius + np.float32(off), 0) for off in (-0.75, 0.75)]
+    inner, outer = (sample_at(smooth, y + DOWN[:, None] * r, x + RIGHT[:, None] * r, mpp) for r in beside)
+    # an outline that somebody else drew may have no edge at all; what weighs edges takes logarithms
+    edge = np.maximum((inner - outer).mean(axis=0), np.float32(0.01))
+    return _described(y, x, radius, edge, h, d, mpp)
+
+
+def _described(
+    y: FloatArray, x: FloatArray, radius: FloatArray, edge: FloatArray, h: FloatArray, d: FloatArray, mpp: float
+) -> Nuclei:
     area, aspect = _shape(radius)
     inside = [_inside(image, y, x, radius, mpp) for image in (h, d)]
     return Nuclei(y, x, radius, edge, area, aspect, inside[0], _around(h, y, x, radius, mpp), inside[1])

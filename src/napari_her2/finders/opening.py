@@ -1,0 +1,92 @@
+"""open_finder: a finder by its name, from weights on disk, or one sentence that says why not."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+from napari_her2.errors import ModelError
+from napari_her2.finders.finder import NucleusFinder
+
+__all__ = ["FINDERS", "imported", "open_finder", "packaged", "said"]
+
+
+def _cellpose(weights: Path, device: str) -> NucleusFinder:
+    from napari_her2.finders.cellpose import CellposeFinder
+
+    return CellposeFinder(weights, device)
+
+
+def _stardist(weights: Path, device: str) -> NucleusFinder:
+    from napari_her2.finders.stardist import StarDistFinder
+
+    return StarDistFinder(weights, device)
+
+
+def _instanseg(weights: Path, device: str) -> NucleusFinder:
+    from napari_her2.finders.instanseg import InstanSegFinder
+
+    return InstanSegFinder(weights, device)
+
+
+#: How each finder is opened from its weights and a device of `napari_her2.engine.DEVICES`.
+FINDERS: dict[str, Callable[[Path, str], NucleusFinder]] = {
+    "cellpose": _cellpose,
+    "stardist": _stardist,
+    "instanseg": _instanseg,
+}
+
+
+def open_finder(name: str, weights: str | Path, device: str = "auto") -> NucleusFinder:
+    """A finder of nuclei, ready to work.
+
+    Parameters
+    ----------
+    name : str
+        One of `FINDERS`.
+    weights : path
+        Cellpose: a file of weights of Cellpose-SAM. StarDist: the folder of a model, with config.json. InstanSeg: a
+        TorchScript archive, which holds code that is run: open none that you do not trust.
+    device : str
+        One of `napari_her2.engine.DEVICES`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such finder or device, its package is not installed, or the weights are absent or not for it.
+    """
+    if name not in FINDERS:
+        raise ModelError(f"There is no finder of nuclei called {name}: choose one of {', '.join(FINDERS)}.")
+    path = Path(weights).expanduser()
+    if not path.exists():
+        raise ModelError(f"There are no weights {path}: download them yourself and name them; nothing is fetched here.")
+    return FINDERS[name](path, device)
+
+
+def imported(module: str, extra: str) -> ModuleType:
+    """A module of the package behind an extra.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ModelError(
+            f'{module} cannot be imported ({error}): install it with python -m pip install "napari-her2[{extra}]".'
+        ) from error
+
+
+def packaged(distribution: str) -> str:
+    """Name and version of an installed package."""
+    return f"{distribution} {version(distribution)}"
+
+
+def said(error: Exception) -> str:
+    """The last line of what a library says is wrong, without its full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200].rstrip(".")
