@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.cores import Core, CoreGrid
-from napari_her2.errors import OutputError
+from napari_her2.errors import CoresError, OutputError
 from napari_her2.export import Run, check_results, write_pages, write_results
 from napari_her2.membrane.field import CellField
 from napari_her2.membrane.measurement import Measurement
@@ -149,6 +150,32 @@ def test_nothing_is_replaced_unasked_and_failed_cores_have_no_page(tmp_path: Pat
     assert [path.name for path in (tmp_path / "tma #1.pages").iterdir()] == ["A-1.html"]
     with pytest.raises(OutputError, match=r"already holds tma #1\.pages"):
         check_results(tmp_path, "tma #1")
+
+
+def test_a_full_disk_is_told_once_and_leaves_no_page_of_an_earlier_run(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    assert len(list(write_pages(tmp_path, run))) == 3
+
+    def full(path: Path, *_: object, **__: object) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    (page,) = write_pages(tmp_path, run, overwrite=True)
+    assert "is full: free some space" in page.failure
+    assert list((tmp_path / "tma #1.pages").iterdir()) == []
+
+
+def test_cells_may_be_made_when_a_page_needs_them(tmp_path: Path, run: Run):
+    def field_of(core: Core) -> CellField | None:
+        if core.name == "A-2":
+            raise CoresError("measure it again.")
+        return run.fields.get(core.name)
+
+    pages = list(write_pages(tmp_path, replace(run, fields={}), field_of=field_of))
+    assert [page.failure for page in pages] == ["", "Its page was not written: measure it again.", ""]
+    assert "Cells at full resolution" in text_of(tmp_path, "A-1.html")
 
 
 def test_names_that_are_one_file_are_numbered(tmp_path: Path, run: Run):

@@ -7,6 +7,7 @@ from pathlib import Path
 from napari_her2.cores import CoreGrid
 from napari_her2.errors import CoresError, OutputError
 from napari_her2.export.csv import write_csv
+from napari_her2.export.field_again import field_again
 from napari_her2.export.geojson import write_geojson
 from napari_her2.export.ome import write_heatmap
 from napari_her2.export.pages import PAGES_ENDING, Page, write_pages
@@ -28,6 +29,8 @@ __all__ = [
     "Run",
     "check_results",
     "counts",
+    "field_again",
+    "link_pages",
     "normalised_record",
     "opinion_counts",
     "read_cores",
@@ -120,6 +123,20 @@ def write_results(folder: str | Path, run: Run, *, overwrite: bool = False) -> l
                 write_record(temporary, run)
         written.append(path)
     return written
+
+
+def link_pages(folder: str | Path, run: Run) -> Path:
+    """Write the report that `write_results` wrote once more, with links to `Run.pages`; returns it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the one before is then still there.
+    """
+    path = Path(folder) / (safe_name(run.slide.name) + ".report.html")
+    with writing(path, overwrite=True) as temporary:
+        write_report(temporary, run)
+    return path
 
 
 def _is_for_qupath(grid: CoreGrid) -> bool:

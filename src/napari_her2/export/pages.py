@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.cores import Core
-from napari_her2.errors import HER2Error
+from napari_her2.errors import HER2Error, OutputError
 from napari_her2.export.core_pictures import core_pictures, field_picture, outline_path, scale_bar
 from napari_her2.export.pictures import data_url
 from napari_her2.export.report_rows import ReportRow, report_row
@@ -54,11 +54,17 @@ class Page:
     failure: str = ""
 
 
-def write_pages(folder: str | Path, run: Run, *, overwrite: bool = False) -> Iterator[Page]:
+def write_pages(
+    folder: str | Path,
+    run: Run,
+    *,
+    overwrite: bool = False,
+    field_of: Callable[[Core], CellField | None] | None = None,
+) -> Iterator[Page]:
     """Write a page for each core that was measured, one after another; one that fails costs only itself.
 
-    Nothing is loaded from elsewhere by a page, and it names no patient. Where `Run.fields` has a core, the page shows
-    its cells there.
+    Nothing is loaded from elsewhere by a page, and it names no patient. It shows the cells of `Run.fields`. When a file
+    cannot be written, as on a full disk, no other is tried.
 
     Parameters
     ----------
@@ -67,7 +73,10 @@ def write_pages(folder: str | Path, run: Run, *, overwrite: bool = False) -> Ite
     run : Run
         With a `provenance` that says how it was measured.
     overwrite : bool
-        Replace pages that are there, and remove those of cores that have none now.
+        Replace pages that are there; all that cores of the run have are removed before the first is written.
+    field_of : callable, optional
+        Gives the cells that the page of a core shows, in place of `Run.fields`. The page of a core for which it raises
+        an error of ours is not written, for that reason.
 
     Yields
     ------
@@ -78,23 +87,26 @@ def write_pages(folder: str | Path, run: Run, *, overwrite: bool = False) -> Ite
     OutputError
         If the folder cannot be made.
     """
-    name = safe_name(run.slide.name)
-    inside = check_folder(Path(folder) / (name + PAGES_ENDING))
+    inside = check_folder(Path(folder) / (safe_name(run.slide.name) + PAGES_ENDING))
     taken: set[str] = set()
-    for number, core in enumerate(run.grid):
-        measured, path = run.measured.get(core.name), inside / _file_name(core, taken)
-        if overwrite:
-            with suppress(OSError):  # what cannot be removed cannot be written either, which is told
-                path.unlink(missing_ok=True)  # the page of an earlier run would contradict the report
+    paths = [inside / _file_name(core, taken) for core in run.grid]
+    for path in paths if overwrite else ():
+        with suppress(OSError):  # what cannot be removed cannot be written either, which is told
+            path.unlink(missing_ok=True)  # the page of an earlier run would contradict the report
+    for number, (core, path) in enumerate(zip(run.grid, paths, strict=True)):
+        measured = run.measured.get(core.name)
         if measured is None or measured.failed:
             continue
         try:
-            text = _page(run, number, measured)
+            field = run.fields.get(core.name) if field_of is None else field_of(core)
+            text = _page(run, number, measured, field)
             with writing(path, overwrite=overwrite) as temporary:
                 temporary.write_text(text, encoding="utf-8")
             yield Page(core.name, f"{quote(inside.name)}/{quote(path.name)}")
         except HER2Error as error:
             yield Page(core.name, failure=f"Its page was not written: {error}")
+            if isinstance(error, OutputError) and not path.exists():
+                return
 
 
 def _file_name(core: Core, taken: set[str]) -> str:
@@ -108,12 +120,11 @@ def _file_name(core: Core, taken: set[str]) -> str:
     return f"{file}.html"
 
 
-def _page(run: Run, number: int, measured: Measurement) -> str:
+def _page(run: Run, number: int, measured: Measurement, field: CellField | None) -> str:
     core, made = run.grid.cores[number], run.provenance["measurement"]
     stains, thresholds = Stains.from_dict(made["stains"]), Thresholds(**made["thresholds_od"])
     rules = RULES.get(made["rules"])
     row = report_row(run, number, 1.0)
-    field = run.fields.get(core.name)
     return render(
         "page.html.jinja",
         name=run.slide.name,

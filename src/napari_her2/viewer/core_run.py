@@ -16,6 +16,7 @@ from qtpy.QtCore import QTimer
 
 from napari_her2.cores import Core
 from napari_her2.errors import HER2Error
+from napari_her2.export import Page
 from napari_her2.measure import Measurement
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
@@ -24,7 +25,7 @@ from napari_her2.viewer.background import sentence
 __all__ = ["CoreRun", "time_left"]
 
 #: What is said of one core.
-Result = TypeVar("Result", CoreScore, Measurement)
+Result = TypeVar("Result", CoreScore, Measurement, Page)
 
 #: Runs that go on; a run outlives the widget that began it until its last core is written.
 _RUNNING: set[CoreRun[Any]] = set()
@@ -52,7 +53,7 @@ class CoreRun(Generic[Result]):
     ended = Signal(str)
 
     def __init__(
-        self, layers: LayerList, image: Image, cores_layer: Shapes, slide: Slide, cores: Iterable[Core]
+        self, layers: LayerList, image: Image, cores_layer: Shapes | None, slide: Slide, cores: Iterable[Core]
     ) -> None:
         self.layers, self.image, self.cores_layer, self.slide = layers, image, cores_layer, slide
         self.cores = list(cores)
@@ -83,6 +84,10 @@ class CoreRun(Generic[Result]):
 
     def draw(self, results: list[Result]) -> None:
         """Show what was written elsewhere, too."""
+
+    def failed_on(self, result: Result) -> bool:
+        """Whether nothing came of a core."""
+        return not result.score
 
     # --- what they have in common ----------------------------------------------------------------------------------
 
@@ -151,7 +156,7 @@ class CoreRun(Generic[Result]):
             self._message = sentence(item, self.work)
             return
         self.done += 1
-        self.failed += not item.score
+        self.failed += self.failed_on(item)
         self._pending.append(item)
         if not self._timer.isActive():
             self._timer.start(int(1000 * self._pause))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_her2.export import Run
     from napari_her2.viewer.session import Session
 
-__all__ = ["ask_overwrite", "gather"]
+__all__ = ["ask_overwrite", "gather", "ready"]
 
 
 def ask_overwrite(folder: Path, slide: str) -> bool | None:
@@ -37,6 +37,18 @@ def ask_overwrite(folder: Path, slide: str) -> bool | None:
     except HER2Error:
         return ask.confirm(f"{folder} already holds results of {slide}.", "Replace them") or None
     return False
+
+
+def ready(session: Session, folder: Path) -> tuple[Run, bool] | None:
+    """What is to be written into a folder, and whether over results that are there; None, and told why, if nothing."""
+    if session.slide is None or session.cores_layer is None:
+        return None
+    try:
+        overwrite = ask_overwrite(folder, session.slide.name)
+        return None if overwrite is None else (gather(session), overwrite)
+    except HER2Error as error:
+        session.said.emit(str(error), True)
+        return None
 
 
 def gather(session: Session) -> Run:

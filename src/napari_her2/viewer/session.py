@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Shapes
@@ -33,6 +33,9 @@ from napari_her2.viewer.recut import model_of_layer
 from napari_her2.viewer.score_worker import ScoreRun
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
+
+if TYPE_CHECKING:
+    from napari_her2.export import Run
 
 __all__ = ["Session"]
 
@@ -180,21 +183,24 @@ class Session:
         self._background.give_up()
         self.changed.emit()
 
-    def export(self, folder: Path) -> None:
-        """Write the results of this slide into a folder, in the background; asks before it replaces any."""
+    def export(self, folder: Path, then: Callable[[Run, bool], None] = lambda run, overwrite: None) -> None:
+        """Write the results of this slide into a folder, in the background; asks before it replaces any.
+
+        `then` gets what was written, and whether it may replace what is there.
+        """
         from napari_her2.export import write_results
 
-        if self.slide is None or self.cores_layer is None or self.image is None:
+        ready = results.ready(self, folder)
+        if ready is None:
             return
-        try:
-            overwrite = results.ask_overwrite(folder, self.slide.name)
-            if overwrite is None:
-                return
-            run = results.gather(self)
-        except HER2Error as error:
-            self.said.emit(str(error), True)
-            return
-        self._begin("Writing the results", lambda: write_results(folder, run, overwrite=overwrite), self._written)
+
+        def written(paths: list[Path]) -> None:
+            self.said.emit(f"{len(paths)} files written to {folder}.", False)
+            self.wrote.emit(paths)
+            then(*ready)
+
+        run, overwrite = ready
+        self._begin("Writing the results", lambda: write_results(folder, run, overwrite=overwrite), written)
 
     # --- what the widget shows -------------------------------------------------------------------------------------
 
@@ -328,10 +334,6 @@ class Session:
         self._background.start(name, work, receive)
         self.said.emit("", False)
         self.changed.emit()
-
-    def _written(self, paths: list[Path]) -> None:
-        self.said.emit(f"{len(paths)} files written to {paths[0].parent}.", False)
-        self.wrote.emit(paths)
 
     # --- scoring ---------------------------------------------------------------------------------------------------
 

@@ -6,23 +6,24 @@ from collections import Counter
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton
 
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.scores import SCORES
 from napari_her2.viewer import ask
-from napari_her2.viewer.session import Session
+from napari_her2.viewer.measuring import Measuring
+from napari_her2.viewer.pages_run import PagesRun, export_with_pages, why_no_pages
 from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
 
 __all__ = ["ResultsBox"]
 
 
 class ResultsBox(StepCard):
-    """A chip in its colour for each score, and the button that writes the files."""
+    """A chip in its colour for each score, the button that writes the files, and whether pages of cores are some."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, measuring: Measuring) -> None:
         super().__init__(4, "Results")
-        self._session = session
+        self._measuring, self._session = measuring, measuring.session
         self._folder: Path | None = None
         self.chips = {score: QLabel() for score in SCORES}
         chips = QHBoxLayout()
@@ -40,6 +41,7 @@ class ResultsBox(StepCard):
         self.export = QPushButton("Export…")
         self.export.setToolTip("Write table (CSV), QuPath GeoJSON, heatmap, report and record into a folder.")
         self.export.clicked.connect(self._export)
+        self.pages = QCheckBox("Core pages")
         self.remark = QLabel()
         self.remark.setObjectName("faint")
         self.remark.setWordWrap(True)
@@ -50,6 +52,7 @@ class ResultsBox(StepCard):
         yielding(self.review, self.export)
         for button in (self.review, self.export):
             row.addWidget(button, 1)
+        row.addWidget(self.pages)
         self.body.addLayout(row)
 
     def refresh(self, is_next: bool) -> None:
@@ -70,11 +73,22 @@ class ResultsBox(StepCard):
         self.review.setEnabled(session.cores_layer is not None)
         read = sum(bool(core.reader_score) for core in session.grid())
         self.summary.setText(f"{read} read by you" if read else "")
-        self.export.setEnabled(session.cores_layer is not None and not session.busy)
+        paging = isinstance(session.run, PagesRun) and session.run.running
+        self.export.setEnabled(session.cores_layer is not None and not session.busy and not paging)
         restyle(self.export, "primary", str(is_next).lower())
+        why = why_no_pages(self._measuring)
+        self.pages.setEnabled(not why)
+        self.pages.setToolTip(
+            why
+            or "Export… also writes a page for each measured core: its stains alone, its cells outlined by class at "
+            "full resolution, all figures. A second or two a core."
+        )
 
     def _export(self) -> None:
         folder = ask.folder(self._folder, self)
         if folder is not None:
             self._folder = folder
-            self._session.export(folder)
+            if self.pages.isChecked() and self.pages.isEnabled():
+                export_with_pages(self._measuring, folder)
+            else:
+                self._session.export(folder)
