@@ -13,7 +13,7 @@ ACCENT = "#2f80ed"
 STYLE = f"""
 Card {{ border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; background: rgba(128, 128, 128, 22); }}
 StepCard[step="next"] {{ border: 2px solid {ACCENT}; background: rgba(47, 128, 237, 28); }}
-Card QLabel {{ background: transparent; }}
+Card QLabel, Card QWidget#inner {{ background: transparent; }}
 QLabel#badge {{
     border-radius: 10px; min-width: 20px; max-width: 20px; min-height: 20px; max-height: 20px;
     background: rgba(128, 128, 128, 110); color: white; font-weight: bold;

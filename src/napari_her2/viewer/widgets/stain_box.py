@@ -48,6 +48,7 @@ class StainBox(Card):
             swatch.setToolTip(_ROLES[role])
             self.head.addWidget(swatch)
         self.inner = QWidget()
+        self.inner.setObjectName("inner")
         self.body.addWidget(self.inner)
         self._lay_out()
         self._unfold(False)
@@ -91,7 +92,7 @@ class StainBox(Card):
         row = QHBoxLayout()
         row.setSpacing(3)
         label = QLabel(text)
-        label.setFixedWidth(52)
+        label.setFixedWidth(60)  # both rows begin alike
         row.addWidget(label)
         for button in buttons:
             if isinstance(button, QPushButton):
@@ -122,6 +123,7 @@ class StainBox(Card):
         menu.addAction("Save for other slides…", self._save)
         menu.addAction("Take from a file…", self._load)
         self.more.setText("…")
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # it lay over the dots
         self.more.setToolTip("Estimate again, save, take from a file.")
         self.more.setMenu(menu)
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
