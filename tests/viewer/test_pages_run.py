@@ -44,7 +44,7 @@ def cells(folder: Path, core: str) -> list[int]:
 
 def test_the_pages_show_the_cells_of_the_table_and_the_report_links_to_them(measured, qtbot, tmp_path):
     export(measured, qtbot, tmp_path)
-    assert said(measured) == (f"2 of 2 pages written to {tmp_path}, linked from the report.", False)
+    assert said(measured) == (f"2 of 2 pages written to {tmp_path}: tma.report.html links to them.", False)
     assert links(tmp_path) == ["tma.pages/A-1.html", "tma.pages/A-2.html"]
     assert not list(tmp_path.rglob(".*"))
     assert sum(cells(tmp_path, "A-1")) == measured.measured()["A-1"].count > 60  # the whole core is in the picture
@@ -84,7 +84,7 @@ def test_cancel_keeps_the_pages_that_are_done(measured, qtbot, tmp_path, monkeyp
 
     monkeypatch.setattr(pages_run, "field_again", cancelling)
     export(measured, qtbot, tmp_path)
-    assert said(measured) == (f"Cancelled: 1 of 2 pages written to {tmp_path}, linked from the report.", False)
+    assert said(measured) == (f"Cancelled: 1 of 2 pages written to {tmp_path}: tma.report.html links to them.", False)
     assert links(tmp_path) == ["tma.pages/A-1.html"]
     assert [path.name for path in (tmp_path / "tma.pages").iterdir()] == ["A-1.html"]
 

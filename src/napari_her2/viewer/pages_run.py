@@ -11,6 +11,7 @@ from typing import Any
 from napari_her2.cores import Core
 from napari_her2.errors import CoresError
 from napari_her2.export import Page, Run, field_again, link_pages, write_pages
+from napari_her2.files import safe_name
 from napari_her2.membrane.field import CellField
 from napari_her2.viewer.core_run import CoreRun
 from napari_her2.viewer.cores_measured import by_network
@@ -99,7 +100,8 @@ class PagesRun(CoreRun[Page]):
         """What became of them, for the user."""
         written = len(self.pages) - len(self.failures)
         head = "Cancelled: " if self.cancelled and len(self.pages) < len(self.cores) else ""
-        text = f"{head}{written} of {len(self.cores)} pages written to {self.folder}, linked from the report."
+        text = f"{head}{written} of {len(self.cores)} pages written to {self.folder}"
+        text += f": {safe_name(self.slide.name)}.report.html links to them." if written else "."
         if self.failures:
             text += f" {self.failures[0].core}: {self.failures[0].failure}"
             others = len(self.failures) - 1
