@@ -7,7 +7,7 @@ from napari_her2.models import Calibration
 from napari_her2.pooling import score_probabilities
 from napari_her2.training.calibrate import (
     JudgedCore,
-    _cut_numbers,
+    cut_numbers,
     _pooling,
     _pooling_numbers,
     _with_cuts,
@@ -44,7 +44,7 @@ def test_every_score_is_needed():
 
 def test_a_calibration_survives_its_own_numbers():
     start = Calibration(level_weights=(1.0, 0.3, 0.1), haze=0.6)
-    again = _with_cuts(_cut_numbers(start), _pooling(_pooling_numbers(start), Calibration()))
+    again = _with_cuts(cut_numbers(start), _pooling(_pooling_numbers(start), Calibration()))
     assert np.allclose(again.cuts, start.cuts)
     assert np.allclose(again.level_weights, start.level_weights)
     assert again.reach == pytest.approx(start.reach)

@@ -13,7 +13,7 @@ from scipy import optimize
 from napari_her2.models import Calibration
 from napari_her2.pooling import less_haze, place_weights, score_probabilities
 
-__all__ = ["COVERAGE", "JudgedCore", "calibrate", "expected_values", "probabilities"]
+__all__ = ["COVERAGE", "JudgedCore", "calibrate", "cut_numbers", "expected_values", "fit_cuts", "probabilities"]
 
 #: Share of the cores calibrated on that is called determinate.
 COVERAGE = 0.85
@@ -105,7 +105,7 @@ def fit_cuts(cores: Sequence[JudgedCore], calibration: Calibration) -> tuple[Cal
     """Fit slope and cut points alone, and return them with their mean negative log likelihood (with a weak pull)."""
     values = expected_values(cores, calibration)
     weight, truth = np.array([c.weight for c in cores]), np.array([c.score for c in cores])
-    first = _cut_numbers(calibration)
+    first = cut_numbers(calibration)
     every, top = np.arange(len(truth)), np.array([np.inf])
 
     def loss(numbers: npt.NDArray[np.float64]) -> float:
@@ -126,8 +126,8 @@ def _sorted(core: JudgedCore) -> JudgedCore:
     return replace(core, grade=core.grade[order], tumour=core.tumour[order], level=core.level[order])
 
 
-def _cut_numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
-    """Log of the slope, the first cut, and the logs of the steps between cuts."""
+def cut_numbers(calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Log of the slope, the first cut point, and the logs of the steps between cut points; shape (4,)."""
     cuts = np.asarray(calibration.cuts)
     return np.array([np.log(calibration.slope), cuts[0], *np.log(np.diff(cuts))])
 

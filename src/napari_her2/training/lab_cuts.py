@@ -12,20 +12,15 @@ from torch.nn import functional
 
 from napari_her2.models import Calibration
 from napari_her2.pooling import score_probabilities
-from napari_her2.training.calibrate import JudgedCore, fit_cuts
+from napari_her2.training.calibrate import JudgedCore, cut_numbers, fit_cuts
 from napari_her2.training.lab_features import CoreFeatures
 
-__all__ = ["calibrated", "cut_numbers", "likeliest_slope", "log_likelihood", "slope_and_cuts"]
+__all__ = ["calibrated", "likeliest_slope", "log_likelihood", "slope_and_cuts"]
 
 
-def cut_numbers(calibration: Calibration) -> torch.Tensor:
-    """Log of the slope, the first cut point, and the logs of the steps between cut points."""
-    cuts = torch.tensor(calibration.cuts)
-    return torch.cat([torch.tensor([float(np.log(calibration.slope))]), cuts[:1], torch.log(torch.diff(cuts))])
-
-
-def slope_and_cuts(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `cut_numbers` stand for: the slope, shape (), and the three cut points; kept from running away."""
+def slope_and_cuts(calibration: Calibration, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slope, shape (), and the three cut points, when their `cut_numbers` are moved; kept from running away."""
+    numbers = torch.from_numpy(cut_numbers(calibration)).float() + moved
     steps = torch.exp(numbers[2:].clamp(-4, 2))
     return torch.exp(numbers[0].clamp(-2, 4)), numbers[1] + torch.cat([torch.zeros(1), steps.cumsum(0)])
 
@@ -34,7 +29,7 @@ def log_likelihood(
     values: torch.Tensor, score: torch.Tensor, calibration: Calibration, moved: torch.Tensor
 ) -> torch.Tensor:
     """Log of the probability of the known score; shapes (cores,)."""
-    slope, cuts = slope_and_cuts(cut_numbers(calibration) + moved)
+    slope, cuts = slope_and_cuts(calibration, moved)
     logits = slope * (values[:, None] - cuts)
     edge = torch.full((len(values), 1), 1e4)
     upper = torch.cat([edge, logits], 1).gather(1, score[:, None])[:, 0]

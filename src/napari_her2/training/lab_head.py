@@ -22,7 +22,8 @@ from napari_her2.models import Calibration, ScoringModel
 from napari_her2.pooling import FADE, HAZE_AT, HAZE_FADES
 from napari_her2.recalibrate import own_cuts
 from napari_her2.training.calibrate import JudgedCore
-from napari_her2.training.lab_cuts import calibrated, cut_numbers, likeliest_slope, log_likelihood, slope_and_cuts
+from napari_her2.training.calibrate import cut_numbers
+from napari_her2.training.lab_cuts import calibrated, likeliest_slope, log_likelihood, slope_and_cuts
 from napari_her2.training.lab_features import CoreFeatures
 from napari_her2.training.lab_folds import folds_by_patient
 
@@ -358,6 +359,6 @@ def _applied(
     spread = _spread(cores, len(start.bias) // CLASSES)
     weight = np.asarray(start.weight + numbers.weight.numpy() / spread, np.float32)
     head = Head(weight, np.asarray(start.bias + numbers.bias.numpy(), np.float32))
-    slope, cuts = slope_and_cuts(cut_numbers(calibration) + numbers.cuts)
+    slope, cuts = slope_and_cuts(calibration, numbers.cuts)
     a, b, c = (float(cut) for cut in cuts)
     return head, replace(calibration, slope=float(slope), cuts=(a, b, c))
