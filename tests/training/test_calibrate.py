@@ -7,11 +7,11 @@ from napari_her2.models import Calibration
 from napari_her2.pooling import score_probabilities
 from napari_her2.training.calibrate import (
     JudgedCore,
-    cut_numbers,
     _pooling,
     _pooling_numbers,
     _with_cuts,
     calibrate,
+    cut_numbers,
     expected_values,
     probabilities,
 )

@@ -21,8 +21,7 @@ from torch.nn import functional
 from napari_her2.models import Calibration, ScoringModel
 from napari_her2.pooling import FADE, HAZE_AT, HAZE_FADES
 from napari_her2.recalibrate import own_cuts
-from napari_her2.training.calibrate import JudgedCore
-from napari_her2.training.calibrate import cut_numbers
+from napari_her2.training.calibrate import JudgedCore, cut_numbers
 from napari_her2.training.lab_cuts import calibrated, likeliest_slope, log_likelihood, slope_and_cuts
 from napari_her2.training.lab_features import CoreFeatures
 from napari_her2.training.lab_folds import folds_by_patient
