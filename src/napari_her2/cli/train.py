@@ -20,7 +20,7 @@ from napari_her2.files import check_folder
 from napari_her2.manifest import Manifest, read_manifest
 from napari_her2.models import ScoringModel
 from napari_her2.training.designs import Design
-from napari_her2.training.lab_train import TEST, train_laboratory
+from napari_her2.training.lab_train import TEST, LabRun, train_laboratory
 from napari_her2.training.laboratory import (
     Comparison,
     LabParams,
@@ -85,9 +85,11 @@ def train_model(path: Path, base: ScoringModel, output: str, options: TrainOptio
         tell(console, sentence)
 
     train = _network if options.design is Design.DENSENET201 else _head
+    cache = check_folder(options.cache or default_cache())
     try:
         with progress_bar(console, "") as bar:
-            model, measured, history = train(manifest, base, params, folder, options, _shown(bar), remark)
+            run = LabRun(cache, options.device, options.pixel_size, _shown(bar), remark)
+            model, measured, history = train(_Job(manifest, base, params, folder, options, run))
     except KeyboardInterrupt as stop:
         typer.echo("napari-her2: stopped; what is done is kept: the same command goes on from here.", err=True)
         raise typer.Exit(130) from stop
@@ -99,61 +101,37 @@ def train_model(path: Path, base: ScoringModel, output: str, options: TrainOptio
         raise typer.Exit(3)
 
 
-def _head(
-    manifest: Manifest,
-    base: ScoringModel,
-    params: LabParams,
-    folder: Path,
-    options: TrainOptions,
-    show: Callable[[str, int, int], None],
-    remark: Callable[[str], None],
-) -> _Made:
+@dataclass(frozen=True)
+class _Job:
+    """What either way of training is given."""
+
+    manifest: Manifest
+    base: ScoringModel
+    params: LabParams
+    folder: Path
+    options: TrainOptions
+    run: LabRun
+
+
+def _head(job: _Job) -> _Made:
     """Refit the last layer, for all magnifications or for one."""
-    trained = train_laboratory(
-        manifest,
-        base,
-        params,
-        design=options.design,
-        cache=check_folder(options.cache or default_cache()),
-        device=options.device,
-        pixel_size=options.pixel_size,
-        progress=show,
-        remark=remark,
-    )
+    base, params, folder = job.base, job.params, job.folder
+    trained = train_laboratory(job.manifest, base, job.run, params, design=job.options.design)
     learned, apart = trained.learned, trained.on_test
     card = laboratory_card(
-        base, learned, trained.comparison, params, manifest.name, on_test=apart, looks_at=trained.looks_at
+        base, learned, trained.comparison, params, job.manifest.name, on_test=apart, looks_at=trained.looks_at
     )
-    model = save_laboratory_model(
-        folder.name, trained.start, trained.head, trained.calibration, card, folder=folder, overwrite=options.overwrite
-    )
+    made = trained.start, trained.head, trained.calibration, card
+    model = save_laboratory_model(folder.name, *made, folder=folder, overwrite=job.options.overwrite)
     return model, trained.measured, trained.history
 
 
-def _network(
-    manifest: Manifest,
-    base: ScoringModel,
-    params: LabParams,
-    folder: Path,
-    options: TrainOptions,
-    show: Callable[[str, int, int], None],
-    remark: Callable[[str], None],
-) -> _Made:
+def _network(job: _Job) -> _Made:
     """Learn a network of the published design."""
     from napari_her2.training.lab_stacked import save_stacked_model, train_stacked
 
-    trained = train_stacked(
-        manifest,
-        base,
-        params,
-        cache=check_folder(options.cache or default_cache()),
-        steps=options.steps,
-        device=options.device,
-        pixel_size=options.pixel_size,
-        progress=show,
-        remark=remark,
-    )
-    model = save_stacked_model(folder.name, trained, base, params, manifest.name, folder)
+    trained = train_stacked(job.manifest, job.base, job.run, job.params, steps=job.options.steps)
+    model = save_stacked_model(job.folder.name, trained, job.base, job.params, job.manifest.name, job.folder)
     return model, trained.measured, trained.history
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,7 @@ from napari_her2.training.interrupt import interrupt_noted
 from napari_her2.training.lab_compare import Comparison, compare_judged
 from napari_her2.training.lab_folds import folds_by_patient
 from napari_her2.training.lab_save import INTENDED, LIMITS, learned_record, measured_record
-from napari_her2.training.lab_train import TEST, check_enough, check_splits, collect_manifest
+from napari_her2.training.lab_train import TEST, LabRun, check_enough, check_splits, collect_manifest
 from napari_her2.training.laboratory import CoreFeatures, LabParams, LearningPoint
 from napari_her2.training.save import check_exporter, save_model
 from napari_her2.training.stack_calibrate import calibrate_stacked, familiar_stacks
@@ -81,14 +81,10 @@ class TrainedStack:
 def train_stacked(
     manifest: Manifest,
     base: ScoringModel,
+    run: LabRun,
     params: LabParams | None = None,
     *,
-    cache: Path,
     steps: int | None = None,
-    device: str = "auto",
-    pixel_size: float | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    remark: Callable[[str], None] = lambda sentence: None,
 ) -> TrainedStack:
     """Learn a network of the published design from the cores of a manifest; stopped and called again, it goes on.
 
@@ -100,14 +96,12 @@ def train_stacked(
     manifest : Manifest
     base : ScoringModel
         The current model, to compare with.
+    run : LabRun
+        Its cache takes stacks, checkpoint, and what the current model sees of the cores.
     params : LabParams, optional
         Of which seed, coverage and draws count.
-    cache : Path
-        Folder for stacks, checkpoint, and what the current model sees of the cores.
     steps : int, optional
         At most; as many as show each core 40 times when not given.
-    device, pixel_size, progress, remark
-        See `train_laboratory`.
 
     Raises
     ------
@@ -116,27 +110,24 @@ def train_stacked(
     KeyboardInterrupt
         When Ctrl-C is pressed; in the fit at the end of a step.
     """
-    params, spec, where = params or LabParams(), PyramidSpec(), choose_device(device)
+    params, spec, where = params or LabParams(), PyramidSpec(), choose_device(run.device)
     if base.stacked:
         raise ModelError(f"{base.name} judges cores as a whole and cannot be compared with: choose another model.")
     check_exporter()
     check_splits(manifest, (TEST, VALIDATION))
-    how: Any = {"pixel_size": pixel_size, "seed": params.seed}
-    cores = collect_manifest(manifest, base, cache=cache, device=device, progress=progress, remark=remark, **how)
+    cores = collect_manifest(manifest, base, run, seed=params.seed)
     parts = _divided(cores, manifest, params.seed)
     size = len(cores) * stack_bytes(spec) / 1e9
-    remark(f"The stacks of these {len(cores)} cores take {size:.1f} GB in {cache / 'stacks'}, which may be deleted.")
-    show = partial(progress, "stacking")
-    bank = labelled_bank(cores, manifest, spec, cache / "stacks", progress=show, **how)
+    stacks, show = run.cache / "stacks", partial(run.progress, "stacking")
+    run.remark(f"The stacks of these {len(cores)} cores take {size:.1f} GB in {stacks}, which may be deleted.")
+    bank = labelled_bank(cores, manifest, spec, stacks, progress=show, pixel_size=run.pixel_size, seed=params.seed)
     learned, held, apart = ([k for k, part in enumerate(parts) if part == name] for name in ("", VALIDATION, TEST))
     fit = _params(len(learned), steps, params.seed)
-    network, history, checkpoint = _fitted(
-        bank.of(learned), bank.of(held), fit, cache / "fits", where, progress, remark
-    )
-    progress("calibrating", 0, 1)
+    network, history, checkpoint = _fitted(bank.of(learned), bank.of(held), fit, where, run)
+    run.progress("calibrating", 0, 1)
     calibration = calibrate_stacked(network, bank.of(held), params.coverage)
     likely = stack_probabilities(network, bank.of(apart))
-    progress("calibrating", 1, 1)
+    run.progress("calibrating", 1, 1)
     ours, theirs, rest = ([cores[k] for k in numbers] for numbers in (learned, held, apart))
     said = likely @ np.arange(4), likely, calibration.indeterminate_below
     measured = compare_judged(rest, ours + theirs, base, *said, params, name="trained network")
@@ -221,13 +212,7 @@ def _params(count: int, steps: int | None, seed: int) -> StackParams:
 
 
 def _fitted(
-    learned: StackBank,
-    held: StackBank,
-    fit: StackParams,
-    folder: Path,
-    device: str,
-    progress: Callable[[str, int, int], None],
-    remark: Callable[[str], None],
+    learned: StackBank, held: StackBank, fit: StackParams, device: str, run: LabRun
 ) -> tuple[StackedNetwork, list[LearningPoint], Path]:
     """The network, how its fit went, and where the fit's checkpoint lies."""
     told = False
@@ -236,13 +221,13 @@ def _fitted(
         nonlocal told
         if not told and step < fit.steps:
             told = True
-            remark(_how_long(fit, step, seconds, len(held), device))
-        progress("learning", step, fit.steps)
+            run.remark(_how_long(fit, step, seconds, len(held), device))
+        run.progress("learning", step, fit.steps)
 
-    checkpoint = folder / f"{_key(learned, held, fit)}.pt"
+    checkpoint = run.cache / "fits" / f"{_key(learned, held, fit)}.pt"
     torch.manual_seed(fit.seed)
     network = StackedNetwork(patches=len(learned.stack(0)))
-    with interrupt_noted(lambda: remark("Ctrl-C: stopping after this step.")) as stop:
+    with interrupt_noted(lambda: run.remark("Ctrl-C: stopping after this step.")) as stop:
         history = fit_stacked(network, learned, fit, checkpoint, held=held, device=device, stepped=stepped, stop=stop)
     return network, history, checkpoint
 

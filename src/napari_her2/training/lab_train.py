@@ -19,10 +19,35 @@ from napari_her2.training.lab_features import CoreFeatures, Encoder, check_desig
 from napari_her2.training.lab_folds import too_few
 from napari_her2.training.lab_head import Head, LabParams, LearningPoint, fit_head
 
-__all__ = ["TEST", "Trained", "check_enough", "check_splits", "collect_manifest", "train_laboratory"]
+__all__ = ["TEST", "LabRun", "Trained", "check_enough", "check_splits", "collect_manifest", "train_laboratory"]
 
 #: Name of the split that is measured on and never learned from.
 TEST = "test"
+
+
+@dataclass(frozen=True)
+class LabRun:
+    """Where a run of training works, whatever it trains, and whom it tells how far it is.
+
+    Attributes
+    ----------
+    cache : Path
+        Folder where what takes long is kept: a run that was stopped goes on from there.
+    device : str
+        Where networks run.
+    pixel_size : float or None
+        µm at level 0, for images that do not say theirs.
+    progress : callable
+        Gets what is being done, how much of it is done, and how much there is.
+    remark : callable
+        Gets what the user should know, a sentence each.
+    """
+
+    cache: Path
+    device: str = "auto"
+    pixel_size: float | None = None
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None
+    remark: Callable[[str], None] = lambda sentence: None
 
 
 @dataclass(frozen=True)
@@ -60,17 +85,7 @@ class Trained:
         return self.on_test or self.comparison
 
 
-def collect_manifest(
-    manifest: Manifest,
-    model: ScoringModel,
-    *,
-    cache: Path | None,
-    device: str = "auto",
-    pixel_size: float | None = None,
-    seed: int = 0,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    remark: Callable[[str], None] = lambda sentence: None,
-) -> list[CoreFeatures]:
+def collect_manifest(manifest: Manifest, model: ScoringModel, run: LabRun, *, seed: int = 0) -> list[CoreFeatures]:
     """Features of every core of a manifest, slide by slide; see `collect` and `train_laboratory`.
 
     Raises
@@ -84,37 +99,33 @@ def collect_manifest(
     def encoder(pixels: Any) -> Any:
         # compiled when the first core is not in the cache, once for all slides
         if not opened:
-            opened.append(open_encoder(model, device))
+            opened.append(open_encoder(model, run.device))
         return opened[0](pixels)
 
-    progress("encoding", 0, len(manifest))
-    for slide, places in manifest_cores(manifest, pixel_size, remark):
+    run.progress("encoding", 0, len(manifest))
+    for slide, places in manifest_cores(manifest, run.pixel_size, run.remark):
         of_name: dict[str, ManifestCore] = {}
         labelled = []
         for row, core in places:
             if core.state is not CoreState.TISSUE:
-                remark(f"{slide.name} {core.name} is not learned from: it is marked {core.state}.")
+                run.remark(f"{slide.name} {core.name} is not learned from: it is marked {core.state}.")
             of_name[core.name] = row
             labelled.append(replace(core, reader_score=SCORES[row.score], patient_id=row.person))
-        found = collect(slide, labelled, model, cache=cache, encoder=encoder, seed=seed, remark=remark)
+        found = collect(slide, labelled, model, cache=run.cache, encoder=encoder, seed=seed, remark=run.remark)
         for features in found:
             row = of_name[features.name]
             cores.append(replace(features, name=row.core, line=row.line))
-            progress("encoding", len(cores), len(manifest))
+            run.progress("encoding", len(cores), len(manifest))
     return cores
 
 
 def train_laboratory(
     manifest: Manifest,
     base: ScoringModel,
+    run: LabRun,
     params: LabParams | None = None,
     *,
     design: Design = Design.PLACES,
-    cache: Path | None = None,
-    device: str = "auto",
-    pixel_size: float | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    remark: Callable[[str], None] = lambda sentence: None,
 ) -> Trained:
     """Fit the last layer of a model to the cores of a manifest, and measure it on cores that it has not seen.
 
@@ -125,19 +136,10 @@ def train_laboratory(
     ----------
     manifest : Manifest
     base : ScoringModel
+    run : LabRun
     params : LabParams, optional
     design : Design
         Whether the head is to see one magnification alone; it is compared with the current model, which sees all.
-    cache : Path, optional
-        Folder where features are kept: a run that was stopped goes on from there.
-    device : str
-        Where the encoder runs.
-    pixel_size : float, optional
-        µm at level 0, for images that do not say theirs.
-    progress : callable
-        Gets what is being done, how much of it is done, and how much there is.
-    remark : callable
-        Gets what the user should know, a sentence each.
 
     Raises
     ------
@@ -148,28 +150,19 @@ def train_laboratory(
     check_design(base)
     start, looks_at = one_magnification(base, design)
     check_splits(manifest, (TEST,))
-    cores = collect_manifest(
-        manifest,
-        base,
-        cache=cache,
-        device=device,
-        pixel_size=pixel_size,
-        seed=params.seed,
-        progress=progress,
-        remark=remark,
-    )
+    cores = collect_manifest(manifest, base, run, seed=params.seed)
     if looks_at:
-        cores = [core for core in cores if _is_seen(core, start, looks_at, remark)]
+        cores = [core for core in cores if _is_seen(core, start, looks_at, run.remark)]
     test = {row.line for row in manifest.rows if row.split == TEST}
     learned = [core for core in cores if core.line not in test]
     apart = [core for core in cores if core.line in test]
     check_enough([(core.score, core.patient) for core in learned])
     comparison = cross_validate(
-        learned, base, params, start=start, progress=lambda done, of: progress("cross-validating", done, of)
+        learned, base, params, start=start, progress=lambda done, of: run.progress("cross-validating", done, of)
     )
-    progress("fitting", 0, 1)
+    run.progress("fitting", 0, 1)
     head, calibration, history = fit_head(learned, start, params, apart=comparison.values)
-    progress("fitting", 1, 1)
+    run.progress("fitting", 1, 1)
     on_test = compare_on(apart, learned, base, head, calibration, params) if apart else None
     return Trained(start, looks_at, head, calibration, history, learned, comparison, on_test)
 
