@@ -13,6 +13,7 @@ from napari_her2.finders import FINDERS
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES
 from napari_her2.slide import Slide
+from napari_her2.stain import QUPATH_STAINS
 from test_cli import check_sentence, cli, rows, write_slide
 from test_measure import cells
 
@@ -60,6 +61,21 @@ def test_stains_of_one_run_measure_the_next(tmp_path: Path, core: Path) -> None:
     result = cli("measure", core, "-o", tmp_path / "c", "--single-core", "--stains", record)
     assert result.exit_code == 1
     check_sentence(result, "run.json|stored stains")
+
+
+def test_where_nothing_is_measured_stains_serve_normalised_colours(
+    tmp_path: Path, core: Path, mock_engine: MockEngine, mock_model: ScoringModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_her2.models.load_model", lambda name="": mock_model)
+    file = tmp_path / "stains.json"
+    file.write_text(json.dumps(QUPATH_STAINS.to_dict() | {"dab": [0.28, 0.57, 0.77]}))
+    arguments = ("score", core, "-o", tmp_path / "out", "--single-core", "--no-measure", "--stains", file)
+    result = cli(*arguments, "--normalise")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "out" / "core.run.json").read_text())
+    assert told["normalised"]["stains"]["dab"] == [0.28, 0.57, 0.77]
+    assert "measurement" not in told
+    assert cli(*arguments, "--overwrite").exit_code == 2
 
 
 def test_score_hands_its_tumour_to_the_measurement_and_says_where_they_differ(

@@ -106,17 +106,18 @@ def score(
 ) -> None:
     """Find the cores of slides, score them, and measure their membranes: tables, heatmap and report in one folder."""
     from napari_her2.cli.grid import grid_options
-    from napari_her2.cli.measure import measuring
+    from napari_her2.cli.measure import measuring, read_stains
     from napari_her2.cli.work import Options, work
 
-    if no_measure and measure != MeasureOptions(measure.rules):
-        sentence = "it leaves out what --measure-calibration, --stains, --regions, --nuclei and --pages are for."
-        raise typer.BadParameter(sentence, param_hint="--no-measure")
+    needed = measure.stains if model.normalise else None
+    if no_measure and measure != MeasureOptions(measure.rules, stains=needed):
+        sentence = "it leaves out what --measure-calibration, --stains, --regions, --nuclei and --pages are for"
+        raise typer.BadParameter(f"{sentence} (--stains serve --normalise, too).", param_hint="--no-measure")
     grid = grid_options(images, chosen, slide)
     how = None if no_measure else measuring(measure, len(images), device)
-    options = Options(
-        grid, slide.pixel_size, chosen.select, device, seed, overwrite, how, measure.pages, model.normalise
-    )
+    stains = read_stains(needed) if no_measure and needed is not None else None
+    shared = grid, slide.pixel_size, chosen.select, device, seed, overwrite
+    options = Options(*shared, how, measure.pages, model.normalise, stains)
     work(images, output, options, model.load())
 
 

@@ -22,7 +22,7 @@ from napari_her2.regions import Region
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
 
-__all__ = ["RULES_OF", "Measuring", "measuring"]
+__all__ = ["RULES_OF", "Measuring", "measuring", "read_stains"]
 
 #: Rule sets by the names of the option ``--rules``.
 RULES_OF: Mapping[str, RuleSet] = {
@@ -130,7 +130,7 @@ def measuring(options: MeasureOptions, images: int = 1, device: str = "auto") ->
     thresholds = Thresholds() if batch is None else batch.thresholds
     return Measuring(
         MeasureParams(thresholds=thresholds, rules=rules, finder=_finder(options, device)),
-        stains=None if stains is None else _read_stains(stains),
+        stains=None if stains is None else read_stains(stains),
         batch="" if batch is None else batch.batch,
         stains_file="" if stains is None else stains.name,
         drawn=None if options.regions is None else read_regions(options.regions),
@@ -148,8 +148,14 @@ def _finder(options: MeasureOptions, device: str) -> NucleusFinder | None:
     return None if weights is None else open_finder(options.nuclei, weights, device)
 
 
-def _read_stains(path: Path) -> Stains:
-    """Stains as they stand in a ``run.json``, or alone in a file."""
+def read_stains(path: Path) -> Stains:
+    """Stains as they stand in a ``run.json``, or alone in a file.
+
+    Raises
+    ------
+    StainError
+        If the file cannot be read, or holds none.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Stains.from_dict(content.get("measurement", {}).get("stains", content))

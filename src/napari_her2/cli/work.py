@@ -64,10 +64,15 @@ class Options:
     measure: Measuring | None = None
     pages: bool = False
     normalise: bool = False
+    stains: Stains | None = None  # of every slide, where nothing is measured; None: each slide's own are estimated
+
+    def stains_of(self, slide: Slide) -> Stains:
+        """The stains of a slide, to measure or to normalise by."""
+        return self.stains or estimate_stains(slide) if self.measure is None else self.measure.stains_of(slide)
 
     def record(self) -> dict[str, Any]:
         """As written into ``run.json``: file names without their folders."""
-        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("grid", "measure")}
+        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("grid", "measure", "stains")}
         known |= asdict(self.grid) | {"measure": self.measure is not None}
         return {key: value.name if isinstance(value, Path) else value for key, value in known.items()}
 
@@ -246,7 +251,7 @@ def _judge(
     todo: Iterable[CoreScore] = (CoreScore(core) for core in chosen)
     if options.measure is not None or options.normalise:
         start = time.perf_counter()
-        found.stains = estimate_stains(slide) if options.measure is None else options.measure.stains_of(slide)
+        found.stains = options.stains_of(slide)
         seconds["stains"] = time.perf_counter() - start
     if options.measure is not None:
         seconds["measuring"] = 0.0
