@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli_slides import draw, write_slide
 from napari_her2.cli import app
 from napari_her2.cores import CoreState
 from napari_her2.export import read_cores
-from test_cli import draw, write_slide
 
 NAMES = ["A-1", "A-2", "A-3", "B-1", "B-2", "B-3"]
 

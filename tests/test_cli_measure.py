@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli_slides import check_sentence, cli, rows, write_slide
 from discs import MockEngine, Pieces
 from napari_her2.finders import FINDERS
 from napari_her2.models import ScoringModel
 from napari_her2.scores import SCORES
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS
-from test_cli import check_sentence, cli, rows, write_slide
 from test_measure import cells
 
 

@@ -1,19 +1,24 @@
-"""The commands `models` and `sample`."""
+"""The commands `models`, `sample` and `demo`."""
+
+# ruff: noqa: F401, F811 (fixtures)
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from cli_slides import check_sentence, cli, engine, slide
+from discs import MockEngine
 from napari_her2.errors import HER2Error
 from napari_her2.models import ScoringModel, model_header, tensors_sha256
-from test_cli import check_sentence, cli
 
 
 @pytest.fixture
@@ -67,3 +72,31 @@ def test_sample_writes_a_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = cli("sample", "-o", path)
     assert isinstance(result.exception, SystemExit | HER2Error)
     assert result.exit_code == 1
+
+
+def test_demo_without_a_display_writes_the_results(
+    tmp_path: Path, slide: Path, engine: MockEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("napari_her2.sample.sample_slide", lambda: slide)
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    for _ in range(2):  # and again, over the first
+        result = cli("demo")
+        assert result.exit_code == 0, result.output
+        last = result.stdout.strip().splitlines()[-1]
+        assert last.startswith("No display: the sample slide was scored into napari-her2-demo; open ")
+    assert (tmp_path / "napari-her2-demo" / "tma.report.html").is_file()
+
+
+def test_demo_with_a_display_opens_the_viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[bool] = []
+    viewer = ModuleType("napari_her2.viewer.demo")
+    viewer.open_demo = lambda: opened.append(True)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "napari_her2.viewer.demo", viewer)
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.chdir(tmp_path)
+    assert cli("demo").exit_code == 0
+    assert opened == [True]
+    assert list(tmp_path.iterdir()) == []
