@@ -19,11 +19,7 @@ from napari_her2.models import ScoringModel
 from napari_her2.table import cores_table
 
 GLASS, PALE, BROWN = (240, 238, 242), (205, 195, 215), (165, 115, 75)
-
-
 DIAMETER, PITCH = 300, 380
-
-
 #: Names, places and colours of the cores; B-2 was lost.
 CORES = {"A-1": PALE, "A-2": BROWN, "A-3": PALE, "B-1": BROWN, "B-2": None, "B-3": BROWN}
 

@@ -21,11 +21,7 @@ def grid_of(naming: Naming | None = None, blocks: tuple[str, ...] = ("",)) -> Co
 
 
 GRID = grid_of()
-
-
 NAMES = [core.name for core in GRID if core.row >= 0]
-
-
 PATIENTS = [f"P{k:02d}" for k in range(1, 13)]
 
 

@@ -8,10 +8,7 @@ import pytest
 from labs import QUICK
 
 from napari_her2.models import ScoringModel
-from napari_her2.training.laboratory import (
-    Comparison,
-    cross_validate,
-)
+from napari_her2.training.laboratory import Comparison, cross_validate
 from tiny_model import made_features, write_tiny_model
 
 

@@ -20,9 +20,7 @@ from napari_her2.stain import QUPATH_DAB, QUPATH_HEMATOXYLIN, optical_density, w
 from napari_her2.training import lab_features
 from napari_her2.training.lab_features import Encoder, open_encoder, restained
 from napari_her2.training.lab_head import base_head, core_values
-from napari_her2.training.laboratory import (
-    collect,
-)
+from napari_her2.training.laboratory import collect
 from tiny_model import many_discs
 
 

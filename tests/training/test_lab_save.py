@@ -15,13 +15,7 @@ from napari_her2.engine import CompiledEngine, TorchEngine
 from napari_her2.errors import ModelError, OutputError
 from napari_her2.models import DEFAULT_MODEL, Calibration, ScoringModel, installed_models, load_model
 from napari_her2.training.lab_head import Head, base_head
-from napari_her2.training.laboratory import (
-    Comparison,
-    check_name,
-    fit_head,
-    laboratory_card,
-    save_laboratory_model,
-)
+from napari_her2.training.laboratory import Comparison, check_name, fit_head, laboratory_card, save_laboratory_model
 from tiny_model import made_features
 
 Fitted = tuple[Head, Calibration, dict[str, Any]]
