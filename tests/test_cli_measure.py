@@ -277,6 +277,29 @@ def test_nuclei_of_a_finder_are_measured_and_the_results_say_whose_they_are(
     assert "nuclei found by" not in (tmp_path / "own" / "core.report.html").read_text(encoding="utf-8")
 
 
+def test_thresholds_hold_for_the_nuclei_that_they_were_fitted_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FINDERS, "stardist", lambda weights, device: Pieces())
+    lines = ["image,core,score,patient"]
+    for name, brown, score in (("a", 0.0, "0"), ("c", 0.22, "3+")):
+        write_slide(tmp_path / f"{name}.ome.tif", cells(brown, side=17), mpp=0.5)
+        lines.append(f"{name}.ome.tif,,{score},{name}")
+    (tmp_path / "controls.csv").write_text("\n".join(lines))
+    chosen, pale = ("--nuclei", "stardist", "--nuclei-weights", tmp_path), tmp_path / "pale.json"
+    to = ("-o", pale, "--batch", "march")
+    result = cli("calibrate", tmp_path / "controls.csv", *to, "--measure", *chosen)
+    assert result.exit_code == 0, result.output
+    assert json.loads(pale.read_text())["nuclei"] == "cellpose pieces.pt 0123456789ab"
+    measure = ("measure", tmp_path / "c.ome.tif", "--single-core", "--measure-calibration", pale)
+    assert cli(*measure, "-o", tmp_path / "a", *chosen).exit_code == 0
+    assert rows(tmp_path / "a", "c").loc["A-1", "measured_score"] == "3+"
+    result = cli(*measure, "-o", tmp_path / "b")
+    assert result.exit_code == 1
+    check_sentence(result, "made with nuclei found by cellpose pieces.pt 0123456789ab, not built-in")
+    assert cli("calibrate", tmp_path / "controls.csv", *to, *chosen).exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [

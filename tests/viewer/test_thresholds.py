@@ -126,6 +126,10 @@ def test_a_file_goes_to_the_command_line_and_back(fitted, ready, tmp_path, monke
     assert ready.batch_in_use is None  # they hold for the rules they were made by
     fitted.open.click()
     assert "was made by the rules" in fitted.sentence.text()
+    ready.rules = next(iter(thresholds.RULES))
+    path.write_text(path.read_text().replace('"nuclei": "built-in"', '"nuclei": "stardist mine 0123456789ab"'))
+    fitted.open.click()
+    assert "with nuclei found by stardist mine 0123456789ab" in fitted.sentence.text()
     path.write_text("{}")
     fitted.open.click()
     assert "is no calibration" in fitted.sentence.text()

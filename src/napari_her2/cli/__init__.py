@@ -21,6 +21,8 @@ from napari_her2.cli.options import (
     ModelName,
     ModelOptions,
     Normalise,
+    Nuclei,
+    NucleiWeights,
     Overwrite,
     PixelSize,
     Rules,
@@ -185,6 +187,8 @@ def _calibrate(
         bool, typer.Option("--measure", help="The thresholds of measured staining instead, from a manifest.")
     ] = False,
     rules: Rules = "breast",
+    nuclei: Nuclei = "built-in",
+    nuclei_weights: NucleiWeights = None,
     split: Split = None,
     device: Device = "auto",
     pixel_size: PixelSize = None,
@@ -199,10 +203,14 @@ def _calibrate(
 
     options = EvaluateOptions(split, device, pixel_size, seed=seed, overwrite=overwrite, normalise=normalise)
     if measure:
+        from napari_her2.cli.measure import finder_of
         from napari_her2.cli.thresholds import calibrate_measurement
 
-        calibrate_measurement(controls, batch, output, rules, options)
+        finder = finder_of(nuclei, nuclei_weights, device)
+        calibrate_measurement(controls, batch, output, rules, options, finder)
         return
+    if nuclei != "built-in" or nuclei_weights is not None:
+        raise typer.BadParameter("a model looks for no nuclei: it goes with --measure.", param_hint="--nuclei")
 
     from napari_her2.cli.calibrate import calibrate_model
 

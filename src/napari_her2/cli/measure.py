@@ -22,7 +22,7 @@ from napari_her2.regions import Region
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
 
-__all__ = ["RULES_OF", "Measuring", "measuring", "read_stains"]
+__all__ = ["RULES_OF", "Measuring", "finder_of", "measuring", "read_stains", "source_of"]
 
 #: Rule sets by the names of the option ``--rules``.
 RULES_OF: Mapping[str, RuleSet] = {
@@ -98,8 +98,7 @@ class Measuring:
         """What ``run.json`` says of it."""
         rules, thresholds = self.params.rules.name, asdict(self.params.thresholds)
         known = {"rules": rules, "thresholds_od": thresholds, "batch": self.batch, "stains_file": self.stains_file}
-        source = Source(BUILT_IN) if self.params.finder is None else self.params.finder.source
-        known |= {"regions_file": self.regions_file, "nuclei": source.record()}
+        known |= {"regions_file": self.regions_file, "nuclei": source_of(self.params.finder).record()}
         return known | {"stains": stains.to_dict()}
 
 
@@ -127,9 +126,14 @@ def measuring(options: MeasureOptions, images: int = 1, device: str = "auto") ->
     batch = None if calibration is None else read_batch(calibration)
     if batch is not None and calibration is not None and batch.rules != rules.name:
         raise StainError(f"{calibration.name} was made by the rules {batch.rules}, not {rules.name}: see --rules.")
+    finder = finder_of(options.nuclei, options.nuclei_weights, device)
+    if batch is not None and calibration is not None and batch.nuclei != str(source_of(finder)):
+        raise StainError(
+            f"{calibration.name} was made with nuclei found by {batch.nuclei}, not {source_of(finder)}: see --nuclei."
+        )
     thresholds = Thresholds() if batch is None else batch.thresholds
     return Measuring(
-        MeasureParams(thresholds=thresholds, rules=rules, finder=_finder(options, device)),
+        MeasureParams(thresholds=thresholds, rules=rules, finder=finder),
         stains=None if stains is None else read_stains(stains),
         batch="" if batch is None else batch.batch,
         stains_file="" if stains is None else stains.name,
@@ -138,14 +142,27 @@ def measuring(options: MeasureOptions, images: int = 1, device: str = "auto") ->
     )
 
 
-def _finder(options: MeasureOptions, device: str) -> NucleusFinder | None:
-    weights = options.nuclei_weights
-    if options.nuclei == BUILT_IN and weights is not None:
+def source_of(finder: NucleusFinder | None) -> Source:
+    """What is recorded of a finder; None is the built-in one."""
+    return Source(BUILT_IN) if finder is None else finder.source
+
+
+def finder_of(nuclei: str, weights: Path | None, device: str) -> NucleusFinder | None:
+    """The finder that ``--nuclei`` and ``--nuclei-weights`` name; None is the built-in one.
+
+    Raises
+    ------
+    typer.BadParameter
+        If one of both is missing.
+    ModelError
+        If it cannot be opened.
+    """
+    if nuclei == BUILT_IN and weights is not None:
         raise typer.BadParameter("name a finder that they are for with --nuclei.", param_hint="--nuclei-weights")
-    if options.nuclei != BUILT_IN and weights is None:
-        sentence = f"{options.nuclei} needs weights, and none are downloaded: name yours with --nuclei-weights."
+    if nuclei != BUILT_IN and weights is None:
+        sentence = f"{nuclei} needs weights, and none are downloaded: name yours with --nuclei-weights."
         raise typer.BadParameter(sentence, param_hint="--nuclei")
-    return None if weights is None else open_finder(options.nuclei, weights, device)
+    return None if weights is None else open_finder(nuclei, weights, device)
 
 
 def read_stains(path: Path) -> Stains:

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from napari_her2.cli import RESEARCH_USE
 from napari_her2.cli.evaluate import EvaluateOptions
-from napari_her2.cli.measure import RULES_OF
+from napari_her2.cli.measure import RULES_OF, source_of
 from napari_her2.cli.work import progress_bar, tell
 from napari_her2.errors import OutputError
 from napari_her2.evaluate import manifest_cores
 from napari_her2.files import check_folder
+from napari_her2.finders import NucleusFinder
 from napari_her2.manifest import read_manifest
 from napari_her2.measure import Measurement, MeasureParams, measure_core
 from napari_her2.membrane.batch import fit_batch, write_batch
@@ -25,8 +26,17 @@ from napari_her2.stain import estimate_stains
 __all__ = ["calibrate_measurement"]
 
 
-def calibrate_measurement(path: Path, batch: str, output: Path, rules: str, options: EvaluateOptions) -> None:
+def calibrate_measurement(
+    path: Path,
+    batch: str,
+    output: Path,
+    rules: str,
+    options: EvaluateOptions,
+    finder: NucleusFinder | None = None,
+) -> None:
     """Fit the thresholds of measured staining to the control cores of a manifest, and write them to `output`.
+
+    `finder` finds the nuclei; None: the built-in one does.
 
     Raises
     ------
@@ -37,8 +47,9 @@ def calibrate_measurement(path: Path, batch: str, output: Path, rules: str, opti
         raise OutputError(f"{output} exists already: choose another name, or allow overwriting (--overwrite).")
     check_folder(output.parent)
     console, rule_set = Console(stderr=True), RULES_OF[rules]
-    found = list(_controls(path, MeasureParams(rules=rule_set), options, console))
-    fitted = fit_batch([f for f, _ in found], [score for _, score in found], batch, rule_set)
+    found = list(_controls(path, MeasureParams(rules=rule_set, finder=finder), options, console))
+    nuclei = str(source_of(finder))
+    fitted = fit_batch([f for f, _ in found], [score for _, score in found], batch, rule_set, nuclei)
     write_batch(output, fitted, overwrite=options.overwrite)
     typer.echo(fitted.sentence)
     typer.echo(

@@ -61,6 +61,9 @@ class Source:
     sha256: str = ""
     device: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.finder} {self.weights} {self.sha256[:12]}".rstrip()
+
     def record(self) -> dict[str, str]:
         """What ``run.json`` says of it."""
         return {key: value for key, value in asdict(self).items() if value}

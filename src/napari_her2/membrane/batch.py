@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_her2.errors import StainError
 from napari_her2.files import writing
+from napari_her2.finders import BUILT_IN
 from napari_her2.membrane.calibrate import calibrate
 from napari_her2.membrane.classes import Thresholds, classify
 from napari_her2.membrane.measurement import Measurement
@@ -39,6 +40,8 @@ class BatchThresholds:
         What changed.
     when : str
         ISO 8601, UTC.
+    nuclei : str
+        What found the nuclei of the controls, a `Source` as text; the thresholds hold for these.
     """
 
     batch: str
@@ -49,10 +52,15 @@ class BatchThresholds:
     right_after: int
     sentence: str
     when: str
+    nuclei: str = BUILT_IN
 
 
 def fit_batch(
-    controls: Sequence[Measurement], scores: Sequence[str], batch: str, rules: RuleSet = BREAST
+    controls: Sequence[Measurement],
+    scores: Sequence[str],
+    batch: str,
+    rules: RuleSet = BREAST,
+    nuclei: str = BUILT_IN,
 ) -> BatchThresholds:
     """Calibrate the thresholds on control cores of known score, see `calibrate`.
 
@@ -64,6 +72,8 @@ def fit_batch(
         "0", "1+", "2+" or "3+" of each.
     batch : str
     rules : RuleSet
+    nuclei : str
+        What found their nuclei, see `BatchThresholds`.
 
     Raises
     ------
@@ -79,7 +89,7 @@ def fit_batch(
     when = datetime.now(UTC).isoformat(timespec="seconds")
     before, after = right(Thresholds()), right(thresholds)
     text = f"{batch}: {sentence} {before} of {len(scores)} were right before, {after} are now."
-    return BatchThresholds(batch, thresholds, rules.name, len(scores), before, after, text, when)
+    return BatchThresholds(batch, thresholds, rules.name, len(scores), before, after, text, when, nuclei)
 
 
 def write_batch(path: str | Path, batch: BatchThresholds, *, overwrite: bool = False) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_her2.cores import Core, CoreState
 from napari_her2.errors import HER2Error, StainError
+from napari_her2.finders import BUILT_IN
 from napari_her2.measure import Measurement, measure_core
 from napari_her2.membrane import RULES, RuleSet, Thresholds, classify
 from napari_her2.membrane.batch import BatchThresholds, fit_batch, read_batch, write_batch
@@ -128,11 +129,13 @@ def load_thresholds(measuring: Measuring, path: Path) -> BatchThresholds:
     Raises
     ------
     StainError
-        If it is none, or was made by other rules than those chosen.
+        If it is none, or was made by other rules than those chosen, or with nuclei that the viewer does not find.
     """
     batch = read_batch(path)
     if batch.rules != measuring.rules:
         raise StainError(f"{path.name} was made by the rules {batch.rules}: choose these first.")
+    if batch.nuclei != BUILT_IN:
+        raise StainError(f"{path.name} was made with nuclei found by {batch.nuclei}: use it on the command line.")
     return batch
 
 
