@@ -231,7 +231,7 @@ def _options(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--leave-out", nargs="*", default=[], help="beginnings of names of real cores not to learn from"
     )
     parser.add_argument(
-        "--cores", type=int, default=240, help="generated cores to calibrate on; half as many blind ones to measure on"
+        "--cores", type=int, default=960, help="generated cores to calibrate on; half as many blind ones to measure on"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(given)
