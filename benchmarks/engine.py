@@ -11,7 +11,7 @@ class_agreement   share of generated blind cores that compiled and torch float32
 probability_difference   largest difference of a probability between the two
 
 python benchmarks/engine.py
-python benchmarks/engine.py --cores 200 --patches 16
+python benchmarks/engine.py --cores 1000 --sparse
 """
 
 from __future__ import annotations
@@ -143,13 +143,15 @@ def bare_kib() -> int:
     return next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM"))
 
 
-def agreement(model: ScoringModel, count: int) -> dict[str, float]:
-    """Compiled against torch float32 on generated blind cores, 17 patches each."""
+def agreement(model: ScoringModel, count: int, sparse: bool) -> dict[str, float]:
+    """Compiled against torch float32 on generated blind cores, 17 or 5 patches each."""
     from napari_her2.engine import CompiledEngine, TorchEngine
+    from napari_her2.pyramid import LevelSpec
     from napari_her2.scoring import score_cores
     from napari_her2.training.evaluate import FEW, generated_slides, whole_picture
 
-    few = model if model.stacked else replace(model, spec=replace(model.spec, levels=FEW))
+    levels = (LevelSpec(3, 1.0), LevelSpec(1, 2.0), LevelSpec(1, 0.0)) if sparse else FEW
+    few = model if model.stacked else replace(model, spec=replace(model.spec, levels=levels))
     engines = CompiledEngine(model), TorchEngine(model, "cpu")
     same, off = 0, 0.0
     for _, _, make in generated_slides(count, SEED, blind=True):
@@ -166,6 +168,7 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=24, help="generated cores to compare the answers on")
+    parser.add_argument("--sparse", action="store_true", help="5 patches of each instead of 17, for many cores")
     parser.add_argument("--slide-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     model = load_model(options.model) if options.model else load_model()
@@ -178,7 +181,7 @@ def main() -> None:
     result = {"end_to_end_share": None, "peak_gib": None, "first_score_s": None} | json.loads(told[-1])
     result["network_ratio"] = round(rates(model, patches(options.patches), options.rounds), 2)
     print("\n".join(told[:-1]) or "no real slide: set NAPARI_HER2_REAL_DATA")
-    result |= agreement(model, options.cores)
+    result |= agreement(model, options.cores, options.sparse)
     for name, value in result.items():
         print(f"{name:24} {value}")
     print(json.dumps(result))
