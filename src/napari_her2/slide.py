@@ -183,7 +183,7 @@ class Slide:
             except Exception as error:  # decoders raise whatever they like; the user needs the place
                 raise SlideError(
                     f"{self.name} cannot be read around x {xa}, y {ya} of level {level} "
-                    f"({type(error).__name__}: {error}): the file is damaged there."
+                    f"({type(error).__name__}: {error}): the file is damaged there, or out of reach."
                 ) from error
             out[ya - y0 : yb - y0, xa - x0 : xb - x0] = block[..., :3]
         return out

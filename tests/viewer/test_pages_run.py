@@ -70,8 +70,9 @@ def test_figures_that_pixels_no_longer_give_have_no_page(measured, qtbot, tmp_pa
     export(measured, qtbot, tmp_path)
     text, bad = said(measured)
     assert bad
-    assert text.startswith(f"0 of 2 pages written to {tmp_path}")
-    assert "other cells of A-1 are counted now than in the table, measure it again. 1 more likewise." in text
+    assert text.startswith("0 of 2 pages written. A-1: ")
+    assert "other cells of A-1 are counted now than in the table, measure it again." in text
+    assert text.endswith("1 more could not be written.")
     assert links(tmp_path) == []
 
 

@@ -100,12 +100,12 @@ class PagesRun(CoreRun[Page]):
         """What became of them, for the user."""
         written = len(self.pages) - len(self.failures)
         head = "Cancelled: " if self.cancelled and len(self.pages) < len(self.cores) else ""
-        text = f"{head}{written} of {len(self.cores)} pages written to {self.folder}"
-        text += f": {safe_name(self.slide.name)}.report.html links to them." if written else "."
+        text = f"{head}{written} of {len(self.cores)} pages written"
+        text += f" to {self.folder}: {safe_name(self.slide.name)}.report.html links to them." if written else "."
         if self.failures:
             text += f" {self.failures[0].core}: {self.failures[0].failure}"
             others = len(self.failures) - 1
-            text += f" {others} more likewise." if others else ""
+            text += f" {others} more could not be written." if others else ""
         return text
 
     def failed_on(self, page: Page) -> bool:

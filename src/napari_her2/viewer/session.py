@@ -184,10 +184,7 @@ class Session:
         self.changed.emit()
 
     def export(self, folder: Path, then: Callable[[Run, bool], None] = lambda run, overwrite: None) -> None:
-        """Write the results of this slide into a folder, in the background; asks before it replaces any.
-
-        `then` gets what was written, and whether it may replace what is there.
-        """
+        """Write the results into a folder in the background, asking before any is replaced; `then` gets `ready()`."""
         from napari_her2.export import write_results
 
         ready = results.ready(self, folder)
