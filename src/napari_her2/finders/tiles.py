@@ -19,8 +19,9 @@ from napari_her2.slide import RGB
 
 __all__ = ["outlines_by"]
 
-#: Pixels of a tile's own part at most, and of the margin that is seen beside it: more than the widest nucleus.
-_OWN, _MARGIN = 800, 48
+#: Pixels of a tile's own part at most, and of the margin seen beside it, wider than a nucleus: in all the 512 that
+#: InstanSeg takes at a time by itself.
+_OWN, _MARGIN = 416, 48
 #: Nuclei of two tiles whose centres lie this near (µm) are the same one.
 _SAME = 2.0
 
