@@ -7,7 +7,7 @@ import pytest
 
 from napari_her2.cores import Core, CoreState
 from napari_her2.measure import Measurement, MeasureParams, measure_core, measure_cores, measure_pixels
-from napari_her2.membrane import GASTRIC_RESECTION, Thresholds
+from napari_her2.membrane import GASTRIC_RESECTION, EpitheliumParams, Thresholds
 from napari_her2.membrane.calibrate import calibrate
 from napari_her2.membrane.flags import FlagParams
 from napari_her2.regions import Region
@@ -158,6 +158,18 @@ def test_the_tumour_that_a_network_saw_decides_which_cells_count():
     assert measure_core(slide, core, STAINS, PARAMS, places=Places(*(np.empty(0),) * 6)).percent == automatic.percent
     (again,) = measure_cores(slide, [core], STAINS, PARAMS, places={"A-1": seen})
     assert again.percent == found.percent
+
+
+def test_in_the_tumour_that_a_network_saw_only_tumour_like_nuclei_count():
+    picture = cells(0.8)
+    seen = np.zeros((2, 2), bool)
+    seen[:, 0] = True
+    found = measure_pixels(picture, STAINS, PARAMS, seen=seen)
+    assert 50 < found.count < 75
+    assert found.x.max() < picture.shape[1] / 2
+    strict = replace(PARAMS, epithelium=EpitheliumParams(least_seen=1e3))
+    assert measure_pixels(picture, STAINS, strict, seen=seen).count == 0
+    assert measure_pixels(picture, STAINS, strict, seen=seen, tumour=~seen).x.min() > picture.shape[1] / 2
 
 
 def test_regions_that_the_user_drew_stand_above_everything():

@@ -83,10 +83,10 @@ def measure_core(
         Of the slide, from `estimate_stains`.
     params : MeasureParams, optional
     places : Places, optional
-        What a network said of the core (`CoreScore.places`): its tumour decides which cells count. Without it, or
-        with an empty one, size and shape of the nuclei and their neighbourhood do.
+        What a network said of the core (`CoreScore.places`): of the nuclei in its tumour those count that are not
+        unlike a tumour's. Without it, or with an empty one, likeness alone decides.
     regions : sequence of Region
-        Drawn by the user; those that lie on the core stand above `places` and shape, see `Region`.
+        Drawn by the user; those that lie on the core stand above `places` and likeness, see `Region`.
 
     Returns
     -------
@@ -105,9 +105,8 @@ def measure_core(
     pixel = 1 / slide.require_mpp()
     drawn = regions_on(core, regions)
     tumour, without = region_masks(drawn, core.box, (-(-block.shape[0] // MASK_STEP), -(-block.shape[1] // MASK_STEP)))
-    if tumour is None and places:
-        tumour = tumour_of_places(places, core.box, MASK_STEP * MPP * pixel)
-    found = measure_pixels(block, stains, params, tumour=tumour, without=without, disc=True)
+    seen = tumour_of_places(places, core.box, MASK_STEP * MPP * pixel) if places else None
+    found = measure_pixels(block, stains, params, tumour=tumour, seen=seen, without=without, disc=True)
     return replace(
         found,
         core=core,
@@ -140,6 +139,7 @@ def measure_pixels(
     params: MeasureParams | None = None,
     *,
     tumour: npt.NDArray[np.bool_] | None = None,
+    seen: npt.NDArray[np.bool_] | None = None,
     without: npt.NDArray[np.bool_] | None = None,
     disc: bool = False,
 ) -> Measurement:
@@ -153,6 +153,9 @@ def measure_pixels(
     tumour : ndarray of bool, optional
         Where tumour is, painted or known from elsewhere: every nucleus in it counts, and none outside. Shape
         (rows, columns), or any coarser one over the same picture.
+    seen : ndarray of bool, optional
+        Where a network saw tumour, of any shape, like `tumour`: the nuclei in it count that are not unlike a tumour's,
+        and none outside. Nothing where `tumour` is given.
     without : ndarray of bool, optional
         What is left out: no nucleus in it counts, and no fold or pen in it is flagged. Of any shape, like `tumour`.
     disc : bool
@@ -188,7 +191,7 @@ def measure_pixels(
             outlines = outlines_by(params.finder, pixels, h, tissue & within)
             nuclei = nuclei_of_outlines(*outlines, h2, d2, 2 * MPP, scale)
         nuclei = nuclei[is_nucleus(nuclei, params.epithelium) & _at(tissue & within, nuclei, MPP * MASK_STEP)]
-        chosen = _counted(nuclei, h2, d2, tumour, len(pixels), params)
+        chosen = _counted(nuclei, h2, d2, tumour, seen, len(pixels), params)
         rings = measure_rings(nuclei, chosen, true_brown(h, d), MPP, params.rings, pool)
     flags = _flags(pixels, stains, nuclei, chosen, h2, d2, tissue & within, without, scale, params)
     found = _judge(nuclei, chosen, rings, d2, tissue & within, flags, params)
@@ -228,14 +231,18 @@ def _counted(
     h2: FloatArray,
     d2: FloatArray,
     tumour: npt.NDArray[np.bool_] | None,
+    seen: npt.NDArray[np.bool_] | None,
     rows: int,
     params: MeasureParams,
 ) -> npt.NDArray[np.intp]:
     """Indices of the nuclei that count; `rows` are those of the picture."""
     if tumour is not None:
         return np.flatnonzero(_at(tumour, nuclei, MPP * rows / len(tumour)))
-    likeness = tumour_likeness(nuclei, h2, d2, 2 * MPP, params.epithelium)
-    return np.flatnonzero(likeness > params.epithelium.least)
+    likeness = tumour_likeness(nuclei, h2, d2, 2 * MPP)
+    if seen is None:
+        return np.flatnonzero(likeness > params.epithelium.least)
+    there = _at(seen, nuclei, MPP * rows / len(seen))
+    return np.flatnonzero(there & (likeness > params.epithelium.least_seen))
 
 
 def _flags(

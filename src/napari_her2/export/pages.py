@@ -183,5 +183,5 @@ def _where(row: ReportRow) -> str:
     if row.measured is not None and any(region.kind == "count here" for region in row.measured.regions):
         return "all cells in the regions drawn to be counted"
     if row.score is not None and row.score.places:
-        return "all cells where the network saw tumour"
-    return "cells that look like epithelium by size, shape and neighbourhood of their nuclei; stroma may be among them"
+        return "cells where the network saw tumour, but for those unlike a tumour's; stroma may be among them"
+    return "cells that look like a tumour's by their nuclei and the tissue about them; stroma may be among them"

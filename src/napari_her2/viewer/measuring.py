@@ -39,7 +39,7 @@ class Measuring:
     """What was measured on the cores that a session looks at, and what can be done about it.
 
     All that lasts stands in the features of the cores. Cells are counted in the regions that the user drew; on cores
-    without any where the network saw tumour; on cores that were not scored either, size and shape decide. It speaks
+    without any where the network saw tumour; on cores that were not scored either, likeness decides. It speaks
     through the session's signals.
     """
 
