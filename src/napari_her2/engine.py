@@ -151,7 +151,7 @@ class CompiledEngine:
                     continue
                 self._queue.wait_all()  # says what went wrong, where it knows
                 # ready means that one stream is free: on a busy machine others may have been at work all the same
-                if not pending.done.is_set():
+                if not pending.done.wait(1):
                     raise ModelError("The network stopped before it had judged all patches: score the core again.")
             shares, features = zip(*(pending.answers[k] for k in sorted(pending.answers)), strict=True)
             return np.concatenate(shares), np.concatenate(features)

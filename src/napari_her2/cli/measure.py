@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,14 @@ from napari_her2.errors import RegionsError, StainError
 from napari_her2.export import RegionsFile, read_regions
 from napari_her2.finders import BUILT_IN, NucleusFinder, Source, open_finder
 from napari_her2.measure import MeasureParams
-from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RuleSet, Thresholds
+from napari_her2.membrane import Thresholds
 from napari_her2.membrane.batch import read_batch
+from napari_her2.membrane.rules import RULES_OF
 from napari_her2.regions import Region
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
 
-__all__ = ["RULES_OF", "Measuring", "finder_of", "measuring", "read_stains", "source_of"]
-
-#: Rule sets by the names of the option ``--rules``.
-RULES_OF: Mapping[str, RuleSet] = {
-    "breast": BREAST,
-    "gastric-resection": GASTRIC_RESECTION,
-    "gastric-biopsy": GASTRIC_BIOPSY,
-}
+__all__ = ["Measuring", "finder_of", "measuring", "read_stains", "source_of"]
 
 
 @dataclass(frozen=True)

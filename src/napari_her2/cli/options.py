@@ -75,7 +75,7 @@ def _devices() -> Collection[str]:
 
 
 def _rules() -> Collection[str]:
-    from napari_her2.cli.measure import RULES_OF
+    from napari_her2.membrane.rules import RULES_OF
 
     return RULES_OF
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from napari_her2.cli import RESEARCH_USE
 from napari_her2.cli.evaluate import EvaluateOptions
-from napari_her2.cli.measure import RULES_OF, source_of
+from napari_her2.cli.measure import source_of
 from napari_her2.cli.work import progress_bar, tell
 from napari_her2.errors import OutputError
 from napari_her2.evaluate import manifest_cores
@@ -20,6 +20,7 @@ from napari_her2.finders import NucleusFinder
 from napari_her2.manifest import read_manifest
 from napari_her2.measure import Measurement, MeasureParams, measure_core
 from napari_her2.membrane.batch import fit_batch, write_batch
+from napari_her2.membrane.rules import RULES_OF
 from napari_her2.scores import SCORES
 from napari_her2.stain import estimate_stains
 

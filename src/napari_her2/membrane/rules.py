@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["BREAST", "GASTRIC_BIOPSY", "GASTRIC_RESECTION", "RULES", "RuleSet", "low_remark"]
+__all__ = ["BREAST", "GASTRIC_BIOPSY", "GASTRIC_RESECTION", "RULES", "RULES_OF", "RuleSet", "low_remark"]
 
 #: Percent of intense complete cells from which "at most 10 %" is more than the odd wrong outline.
 _SOME = 2.0
@@ -85,6 +85,12 @@ GASTRIC_RESECTION = RuleSet("Gastric/GEJ resection", basolateral=True)
 #: The same in a biopsy: a cluster of at least five stained cells, whatever their share.
 GASTRIC_BIOPSY = RuleSet("Gastric/GEJ biopsy", basolateral=True, cluster=5)
 RULES: Mapping[str, RuleSet] = {r.name: r for r in (BREAST, GASTRIC_RESECTION, GASTRIC_BIOPSY)}
+#: The same by the short names of the command line.
+RULES_OF: Mapping[str, RuleSet] = {
+    "breast": BREAST,
+    "gastric-resection": GASTRIC_RESECTION,
+    "gastric-biopsy": GASTRIC_BIOPSY,
+}
 
 
 def low_remark(score: str, percent: tuple[float, float, float, float], ish: str = "") -> str:
