@@ -14,7 +14,7 @@ from napari_her2.cli.options import MeasureOptions
 from napari_her2.cores import Core
 from napari_her2.errors import RegionsError, StainError
 from napari_her2.export import RegionsFile, read_regions
-from napari_her2.finders import BUILT_IN, NucleusFinder, Source, open_finder
+from napari_her2.finders import BUILT_IN, NucleusFinder, open_finder, source_of
 from napari_her2.measure import MeasureParams
 from napari_her2.membrane import Thresholds
 from napari_her2.membrane.batch import read_batch
@@ -23,7 +23,7 @@ from napari_her2.regions import Region
 from napari_her2.slide import Slide
 from napari_her2.stain import Stains, estimate_stains
 
-__all__ = ["Measuring", "finder_of", "measuring", "read_stains", "source_of"]
+__all__ = ["Measuring", "finder_of", "measuring", "read_stains"]
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,6 @@ def measuring(options: MeasureOptions, images: int = 1, device: str = "auto") ->
         drawn=None if options.regions is None else read_regions(options.regions),
         regions_file="" if options.regions is None else options.regions.name,
     )
-
-
-def source_of(finder: NucleusFinder | None) -> Source:
-    """What is recorded of a finder; None is the built-in one."""
-    return Source(BUILT_IN) if finder is None else finder.source
 
 
 def finder_of(nuclei: str, weights: Path | None, device: str) -> NucleusFinder | None:

@@ -11,12 +11,11 @@ from rich.console import Console
 
 from napari_her2.cli import RESEARCH_USE
 from napari_her2.cli.evaluate import EvaluateOptions
-from napari_her2.cli.measure import source_of
 from napari_her2.cli.work import progress_bar, tell
 from napari_her2.errors import OutputError
 from napari_her2.evaluate import manifest_cores
 from napari_her2.files import check_folder
-from napari_her2.finders import NucleusFinder
+from napari_her2.finders import NucleusFinder, source_of
 from napari_her2.manifest import read_manifest
 from napari_her2.measure import Measurement, MeasureParams, measure_core
 from napari_her2.membrane.batch import fit_batch, write_batch

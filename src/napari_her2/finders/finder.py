@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BUILT_IN", "NucleusFinder", "Sight", "Source", "checksum"]
+__all__ = ["BUILT_IN", "NucleusFinder", "Sight", "Source", "checksum", "source_of"]
 
 #: What is recorded, and chosen on the command line, where `membrane.nuclei.find_nuclei` finds the nuclei.
 BUILT_IN = "built-in"
@@ -89,6 +89,11 @@ class NucleusFinder(Protocol):
             0 where there is no nucleus, a number of its own on each.
         """
         ...
+
+
+def source_of(finder: NucleusFinder | None) -> Source:
+    """What is recorded of a finder; None is the built-in one."""
+    return Source(BUILT_IN) if finder is None else finder.source
 
 
 def checksum(paths: Iterable[Path]) -> str:

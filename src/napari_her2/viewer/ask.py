@@ -13,6 +13,7 @@ __all__ = [
     "folder",
     "map_file",
     "model",
+    "nuclei_weights",
     "save_calibration",
     "save_cores",
     "save_stains",
@@ -84,6 +85,16 @@ def save_calibration(name: str, parent: QWidget | None = None) -> Path | None:
 def stains_file(parent: QWidget | None = None) -> Path | None:
     """Stains of another slide to read."""
     chosen, _ = QFileDialog.getOpenFileName(parent, "Stains of another slide", "", "Stains (*.json);;All files (*)")
+    return Path(chosen) if chosen else None
+
+
+def nuclei_weights(finder: str, parent: QWidget | None = None) -> Path | None:
+    """Weights of a finder of nuclei: a folder for StarDist, a file for the others."""
+    title = f"Weights of {finder}"
+    if finder == "stardist":
+        chosen = QFileDialog.getExistingDirectory(parent, title)
+    else:
+        chosen, _ = QFileDialog.getOpenFileName(parent, title, "", "All files (*)")
     return Path(chosen) if chosen else None
 
 

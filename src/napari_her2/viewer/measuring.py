@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari.layers import Shapes
 
 from napari_her2.cores import Core, CoreGrid
+from napari_her2.finders import NucleusFinder, source_of
 from napari_her2.measure import Measurement, MeasureParams, measure_core
 from napari_her2.membrane import RULES, Thresholds
 from napari_her2.membrane.batch import BatchThresholds
@@ -43,7 +44,7 @@ class Measuring:
     through the session's signals.
     """
 
-    #: Everything but rules and thresholds.
+    #: Everything but rules, thresholds and what finds the nuclei.
     base = MeasureParams()
 
     def __init__(self, session: Session, slide_stains: SlideStains) -> None:
@@ -52,6 +53,8 @@ class Measuring:
         self.rules = next(iter(RULES))
         #: Thresholds that were calibrated, used by the rules that they are for; None: the default ones.
         self.batch: BatchThresholds | None = None
+        #: Finds the nuclei; None: `find_nuclei` does.
+        self.finder: NucleusFinder | None = None
         self._batches: list[BatchThresholds | None] = []
         self._taken: Shapes | None = None
         self._cells = Background()
@@ -110,7 +113,7 @@ class Measuring:
 
     @property
     def outdated(self) -> bool:
-        """Whether what was measured was so with other stains, rules or pixel size than those of now."""
+        """Whether what was measured was so with other stains, nuclei, rules or pixel size than those of now."""
         layer = self.session.cores_layer
         last = None if layer is None else layer.metadata.get(KEY, {}).get("measured_with")
         return last is not None and last != self._way() and bool(self.measured())
@@ -143,12 +146,22 @@ class Measuring:
     def params(self) -> MeasureParams:
         """How cores are measured from now on."""
         thresholds = Thresholds() if self.batch_in_use is None else self.batch_in_use.thresholds
-        return replace(self.base, rules=RULES[self.rules], thresholds=thresholds)
+        return replace(self.base, rules=RULES[self.rules], thresholds=thresholds, finder=self.finder)
 
     @property
     def batch_in_use(self) -> BatchThresholds | None:
-        """The calibrated thresholds, if they hold for the rules chosen."""
-        return self.batch if self.batch is not None and self.batch.rules == self.rules else None
+        """The calibrated thresholds, if they hold for the rules and for what finds the nuclei."""
+        now = self.rules, str(source_of(self.finder))
+        return self.batch if self.batch is not None and (self.batch.rules, self.batch.nuclei) == now else None
+
+    def use_finder(self, finder: NucleusFinder | None) -> None:
+        """Measure with the nuclei of a finder from now on, None: those found here; what is measured stays as it is."""
+        self.finder = finder
+        if self.session.cores_layer is not None:
+            self.session.cores_layer.metadata.setdefault(KEY, {})["measure_finder"] = finder
+        rest = f" {len(self.measured())} cores were measured with others: Measure all does so again."
+        self._say(f"Nuclei from now on: {source_of(finder)}.{rest if self.outdated else ''}", False)
+        self._tell()
 
     def use_batch(self, batch: BatchThresholds | None) -> None:
         """Measure with these thresholds from now on, None: the default ones; what is measured stays as it is."""
@@ -199,7 +212,7 @@ class Measuring:
             "" if self.batch_in_use is None else self.batch_in_use.batch,
         )
         known = {"rules": self.rules, "thresholds_od": thresholds, "batch": batch, "stains": stains.to_dict()}
-        return known | {"pixel_size_um": slide.mpp}
+        return known | {"pixel_size_um": slide.mpp, "nuclei": source_of(self.finder).record()}
 
     def _one_way(self, wanted: set[str]) -> bool:
         layer = self.session.cores_layer
@@ -208,14 +221,15 @@ class Measuring:
         others = [name for name in self.measured() if name not in wanted]
         if others and self.outdated:
             question = (
-                f"{len(others)} other cores were measured with other stains, rules, thresholds or pixel size. One "
-                "table holds one way of measuring: their measurements will be removed."
+                f"{len(others)} other cores were measured with other stains, nuclei, rules, thresholds or pixel size. "
+                "One table holds one way of measuring: their measurements will be removed."
             )
             if not ask.confirm(question, "Remove and measure"):
                 return False
             clear_measured(layer, others)
         known = layer.metadata.setdefault(KEY, {})
         known["measured_with"], known["measure_batch"] = self._way(), self.batch  # the export reads the first
+        known["measured_finder"] = self.finder
         return True
 
     def _ended(self, run: MeasureRun, message: str) -> None:
@@ -344,6 +358,7 @@ class Measuring:
         rules = (known.get("measured_with") or {}).get("rules")
         self.rules = rules if rules in RULES else self.rules
         self.batch = known.get("measure_batch", self.batch)
+        self.finder = known.get("measure_finder", self.finder)
 
     def _say(self, message: str, is_error: bool) -> None:
         if self.session.is_open:

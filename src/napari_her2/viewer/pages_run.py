@@ -76,7 +76,8 @@ class PagesRun(CoreRun[Page]):
         cores = [core for core in run.grid if core.name in run.measured and not run.measured[core.name].failed]
         super().__init__(session.viewer.layers, session.image, None, run.slide, cores)
         self.folder, self.results, self.network, self.overwrite = folder, run, network, overwrite
-        self.params = measuring.base
+        known = session.cores_layer.metadata.get(KEY, {}) if session.cores_layer is not None else {}
+        self.params = replace(measuring.base, finder=known.get("measured_finder"))
         self.pages: list[Page] = []
 
     @property

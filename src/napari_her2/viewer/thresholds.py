@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_her2.cores import Core, CoreState
 from napari_her2.errors import HER2Error, StainError
-from napari_her2.finders import BUILT_IN
+from napari_her2.finders import source_of
 from napari_her2.measure import Measurement, measure_core
 from napari_her2.membrane import RULES, RuleSet, Thresholds, classify
 from napari_her2.membrane.batch import BatchThresholds, fit_batch, read_batch, write_batch
@@ -88,19 +88,20 @@ def fit_controls(measuring: Measuring, cores: list[Core], then: Callable[[Fit | 
                 or measure_core(slide, core, stains, params, places=places.get(core.name), regions=known[core.name][1])
                 for core in cores
             ]
-            return _fit(cores, found, rules)
+            return _fit(cores, found, rules, str(source_of(params.finder)))
         except HER2Error as error:
             return error
 
     session.background("Measuring the control cores", work, then)
 
 
-def _fit(cores: list[Core], found: list[Measurement], rules: RuleSet) -> Fit:
+def _fit(cores: list[Core], found: list[Measurement], rules: RuleSet, nuclei: str) -> Fit:
     pairs = [(core, one) for core, one in zip(cores, found, strict=True) if one.score]
     left_out = [f"{core.name}: {one.sentence}" for core, one in zip(cores, found, strict=True) if not one.score]
     if len(pairs) < LEAST_CONTROLS:
         raise StainError(f"{len(pairs)} control cores are scorable, {LEAST_CONTROLS} are needed. {' '.join(left_out)}")
-    batch = fit_batch([one for _, one in pairs], [core.reader_score for core, _ in pairs], _NAMELESS, rules)
+    scores = [core.reader_score for core, _ in pairs]
+    batch = fit_batch([one for _, one in pairs], scores, _NAMELESS, rules, nuclei)
 
     def said(one: Measurement, thresholds: Thresholds) -> str:
         return rules.score(classify(one.rings, thresholds.for_rules(rules)).counts)[0]
@@ -129,13 +130,13 @@ def load_thresholds(measuring: Measuring, path: Path) -> BatchThresholds:
     Raises
     ------
     StainError
-        If it is none, or was made by other rules than those chosen, or with nuclei that the viewer does not find.
+        If it is none, or was made by other rules than those chosen, or with other nuclei.
     """
     batch = read_batch(path)
     if batch.rules != measuring.rules:
         raise StainError(f"{path.name} was made by the rules {batch.rules}: choose these first.")
-    if batch.nuclei != BUILT_IN:
-        raise StainError(f"{path.name} was made with nuclei found by {batch.nuclei}: use it on the command line.")
+    if batch.nuclei != str(source_of(measuring.finder)):
+        raise StainError(f"{path.name} was made with nuclei found by {batch.nuclei}: choose these first.")
     return batch
 
 

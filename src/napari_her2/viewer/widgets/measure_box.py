@@ -11,6 +11,7 @@ from napari_her2.regions import RegionKind
 from napari_her2.scores import SCORES
 from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.widgets.card import Card, yielding
+from napari_her2.viewer.widgets.nuclei_button import NucleiButton
 from napari_her2.viewer.widgets.thresholds_dialog import ThresholdsDialog
 
 __all__ = ["MeasureBox"]
@@ -48,6 +49,7 @@ class MeasureBox(Card):
             button.clicked.connect(lambda on=False, kind=kind: self._draw(kind, on))
         self.thresholds = QPushButton()
         self.thresholds.clicked.connect(lambda: ThresholdsDialog(measuring, self).show())
+        self.nuclei = NucleiButton(measuring)
         yielding(self.selected, self.all, self.cells, self.rules, self.thresholds, *self.draw.values())
         yielding(*self.chips.values())
         buttons, below, regions, chips = QHBoxLayout(), QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
@@ -55,6 +57,7 @@ class MeasureBox(Card):
         buttons.addWidget(self.all, 1)
         below.addWidget(self.cells, 1)
         below.addWidget(self.rules, 1)
+        below.addWidget(self.nuclei)
         for button in self.draw.values():
             regions.addWidget(button, 10)
         regions.addWidget(self.thresholds, 11)
@@ -91,6 +94,7 @@ class MeasureBox(Card):
             else f"Thresholds of {batch.sentence}"
         )
         self.thresholds.setEnabled(layer is not None)
+        self.nuclei.refresh()
         redrawn = self._measuring.redrawn()
         self.summary.setText(_summary(len(measured), outdated, len(redrawn)))
         self.summary.setToolTip(_why_outdated(outdated, redrawn))
@@ -172,5 +176,5 @@ def _summary(measured: int, outdated: bool, redrawn: int) -> str:
 
 def _why_outdated(outdated: bool, redrawn: set[str]) -> str:
     if outdated:
-        return "Stains, rules, thresholds or pixel size are others now: measure again."
+        return "Stains, nuclei, rules, thresholds or pixel size are others now: measure again."
     return f"Regions were drawn or changed since: {', '.join(sorted(redrawn))}." if redrawn else ""
