@@ -9,7 +9,7 @@ import pytest
 
 from napari_her2.errors import ModelError
 from napari_her2.finders import FINDERS, Source, open_finder
-from napari_her2.finders.finder import checksum
+from napari_her2.membrane.finder import checksum
 
 
 def test_a_finder_that_does_not_exist_and_weights_that_do_not(tmp_path: Path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from napari_her2.errors import ModelError
-from napari_her2.finders.finder import NucleusFinder
+from napari_her2.membrane.finder import NucleusFinder
 
 __all__ = ["FINDERS", "imported", "open_finder", "packaged", "said"]
 

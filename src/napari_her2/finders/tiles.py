@@ -10,9 +10,9 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_her2.errors import ModelError
-from napari_her2.finders.finder import NucleusFinder, Sight
 from napari_her2.finders.opening import said
 from napari_her2.finders.outlines import outlines_of_labels
+from napari_her2.membrane.finder import NucleusFinder, Sight
 from napari_her2.membrane.measurement import MPP
 from napari_her2.membrane.polar import ANGLES, FloatArray
 from napari_her2.slide import RGB

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from napari_her2.errors import StainError
 from napari_her2.files import writing
-from napari_her2.finders import BUILT_IN
 from napari_her2.membrane.calibrate import calibrate
 from napari_her2.membrane.classes import Thresholds, classify
+from napari_her2.membrane.finder import BUILT_IN
 from napari_her2.membrane.measurement import Measurement
 from napari_her2.membrane.rules import BREAST, RULES, RuleSet
 

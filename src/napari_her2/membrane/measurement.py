@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.cores import Core
-from napari_her2.finders import NucleusFinder
 from napari_her2.membrane.classes import CellClasses, Thresholds
 from napari_her2.membrane.epithelium import EpitheliumParams
+from napari_her2.membrane.finder import NucleusFinder
 from napari_her2.membrane.flags import FlagParams
 from napari_her2.membrane.labels import draw_cells
 from napari_her2.membrane.nuclei import Nuclei
@@ -47,7 +47,7 @@ class MeasureParams:
     threads : int
         Threads that share the work.
     finder : NucleusFinder or None
-        Finds the nuclei, see `open_finder`; None: `find_nuclei` does.
+        Finds the nuclei, see `finders.open_finder`; None: `find_nuclei` does.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)

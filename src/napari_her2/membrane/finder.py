@@ -44,7 +44,7 @@ class Source:
     Attributes
     ----------
     finder : str
-        Its name in `FINDERS`.
+        Its name in `finders.FINDERS`.
     package : str
         The package and its version, such as "cellpose 4.2.1".
     weights : str
