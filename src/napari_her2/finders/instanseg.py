@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_her2.engine import choose_device
 from napari_her2.errors import ModelError
-from napari_her2.finders.opening import imported, packaged
+from napari_her2.finders.packages import imported, packaged
 from napari_her2.membrane.finder import Sight, Source, checksum
 from napari_her2.membrane.measurement import MPP
 

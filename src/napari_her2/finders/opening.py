@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 
 from napari_her2.errors import ModelError
 from napari_her2.membrane.finder import NucleusFinder
 
-__all__ = ["FINDERS", "imported", "open_finder", "packaged", "said"]
+__all__ = ["FINDERS", "open_finder"]
 
 
 def _cellpose(weights: Path, device: str) -> NucleusFinder:
@@ -64,29 +61,3 @@ def open_finder(name: str, weights: str | Path, device: str = "auto") -> Nucleus
     if not path.exists():
         raise ModelError(f"There are no weights {path}: download them yourself and name them; nothing is fetched here.")
     return FINDERS[name](path, device)
-
-
-def imported(module: str, extra: str) -> ModuleType:
-    """A module of the package behind an extra.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be imported.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ModelError(
-            f'{module} cannot be imported ({error}): install it with python -m pip install "napari-her2[{extra}]".'
-        ) from error
-
-
-def packaged(distribution: str) -> str:
-    """Name and version of an installed package."""
-    return f"{distribution} {version(distribution)}"
-
-
-def said(error: Exception) -> str:
-    """The last line of what a library says is wrong, without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200].rstrip(".")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_her2.errors import ModelError
-from napari_her2.finders.opening import imported, packaged, said
+from napari_her2.finders.packages import imported, packaged, said
 from napari_her2.membrane.finder import Sight, Source, checksum
 
 __all__ = ["StarDistFinder"]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from napari_her2.errors import ModelError
-from napari_her2.finders.opening import said
 from napari_her2.finders.outlines import outlines_of_labels
+from napari_her2.finders.packages import said
 from napari_her2.membrane.finder import NucleusFinder, Sight
 from napari_her2.membrane.measurement import MPP
 from napari_her2.membrane.polar import ANGLES, FloatArray
