@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_her2.models import Calibration
-from napari_her2.pooling import less_haze, place_grades, place_weights, score_probabilities
+from napari_her2.pooling import less_haze, place_grades, place_weights, score_probabilities, weighed
 from napari_her2.scores import SCORES
 
 
@@ -73,6 +73,9 @@ def test_haze_changes_neither_order_nor_sign(places: list[tuple[float, float, in
     assert (cleared <= grade).all()
     order = np.argsort(grade, kind="stable")
     assert (np.diff(cleared[order]) >= 0).all()
+    again, weight = weighed(grade, tumour, level, HAZY)
+    assert np.array_equal(again, cleared)
+    assert weight == pytest.approx(place_weights(grade, tumour, level, HAZY))
     assert np.array_equal(less_haze(grade, tumour, level, Calibration()), grade)
 
 

@@ -5,8 +5,6 @@ It needs neither the network nor a slide: cut points can be moved, and scores fo
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +20,7 @@ __all__ = [
     "place_weights",
     "pool",
     "score_probabilities",
+    "weighed",
 ]
 
 #: Tumour share of a place at which its grade is half believed.
@@ -63,12 +62,25 @@ def less_haze(
     -------
     ndarray of float, shape (n,)
     """
-    if not (calibration.haze and len(grade)):
-        return grade
-    value = float(place_weights(grade, tumour, level, calibration) @ grade)
-    shared = float(place_weights(grade, tumour, level, replace(calibration, reach=HAZE_AT)) @ grade)
-    off = np.float32(calibration.haze * _haze_counts(value) * shared)
-    return np.asarray(np.maximum(grade - off, 0))
+    return weighed(grade, tumour, level, calibration)[0]
+
+
+def weighed(
+    grade: npt.NDArray[np.floating],
+    tumour: npt.NDArray[np.floating],
+    level: npt.NDArray[np.intp],
+    calibration: Calibration,
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64]]:
+    """What `less_haze` and then `place_weights` give, from one sorting of the places; shapes (n,) each."""
+    if not len(grade):
+        return grade, np.empty(0)
+    ranks = _ranks(grade, tumour, level, calibration)
+    weight = _weights(len(grade), ranks, calibration, calibration.reach)
+    if calibration.haze:
+        shared = float(_weights(len(grade), ranks, calibration, HAZE_AT) @ grade)
+        off = np.float32(calibration.haze * _haze_counts(float(weight @ grade)) * shared)
+        grade = np.asarray(np.maximum(grade - off, 0))
+    return grade, weight
 
 
 def _haze_counts(value: float) -> float:
@@ -86,17 +98,36 @@ def place_weights(
     """Share of each place in the core's value; see `Calibration` for the formula. Shapes (n,) -> (n,)."""
     if not len(grade):
         return np.empty(0)
-    weight = np.zeros(len(grade))
-    # each magnification speaks with its weight, however many places it has
+    return _weights(len(grade), _ranks(grade, tumour, level, calibration), calibration, calibration.reach)
+
+
+_Rank = tuple[float, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+def _ranks(
+    grade: npt.NDArray[np.floating],
+    tumour: npt.NDArray[np.floating],
+    level: npt.NDArray[np.intp],
+    calibration: Calibration,
+) -> list[_Rank]:
+    """For each magnification its weight, and of its places, strongest first: which they are, mass, log of the rank."""
+    found = []
     for index, share in enumerate(calibration.level_weights):
         own = np.nonzero(level == index)[0]
         if not len(own):
             continue
         own = own[np.argsort(-grade[own], kind="stable")]
         mass = np.clip(tumour[own], 1e-6, 1).astype(np.float64) ** calibration.sharpness
-        rank = (np.cumsum(mass) - mass / 2) / mass.sum()
+        found.append((share, own, mass, np.log((np.cumsum(mass) - mass / 2) / mass.sum())))
+    return found
+
+
+def _weights(count: int, ranks: list[_Rank], calibration: Calibration, reach: float) -> npt.NDArray[np.float64]:
+    weight = np.zeros(count)
+    # each magnification speaks with its weight, however many places it has
+    for share, own, mass, rank in ranks:
+        far = (rank - np.log(reach)) ** 2
         # the nearest place counts however far off it is: a core may show few places
-        far = np.log(rank / calibration.reach) ** 2
         counts = mass * np.exp(-0.5 * (far - far.min()) / calibration.width**2)
         weight[own] = share * counts / counts.sum()
     return np.asarray(weight / weight.sum())

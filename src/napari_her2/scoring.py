@@ -19,7 +19,7 @@ from napari_her2.engine import Engine
 from napari_her2.errors import HER2Error, ModelError
 from napari_her2.familiar import UNFAMILIAR, familiar_flag
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.pooling import less_haze, place_grades, place_weights, pool, score_probabilities
+from napari_her2.pooling import place_grades, pool, score_probabilities, weighed
 from napari_her2.pyramid import PyramidSample, core_rng, sample
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.slide import RGB, Slide
@@ -290,8 +290,7 @@ def judge_places(
     keep = patches.in_tissue(y, x) & inner.reshape(-1)
     patch = np.repeat(np.arange(n), rows * rows)[keep]
     tumour = 1.0 - own[:, 0].reshape(-1)[keep]
-    grade = less_haze(place_grades(own)[keep], tumour, patches.level[patch], calibration)
-    weight = place_weights(grade, tumour, patches.level[patch], calibration)
+    grade, weight = weighed(place_grades(own)[keep], tumour, patches.level[patch], calibration)
     places = Places(y=y[keep], x=x[keep], size=size[patch, 0], grade=grade, tumour=tumour, weight=weight)
     return places, patch
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from napari_her2.models import Calibration
-from napari_her2.pooling import less_haze, place_weights, score_probabilities
+from napari_her2.pooling import score_probabilities, weighed
 
 __all__ = ["COVERAGE", "JudgedCore", "calibrate", "cut_numbers", "expected_values", "fit_cuts", "probabilities"]
 
@@ -48,8 +48,8 @@ def expected_values(cores: Sequence[JudgedCore], calibration: Calibration) -> np
 
 
 def _value(core: JudgedCore, calibration: Calibration) -> float:
-    grade = less_haze(core.grade, core.tumour, core.level, calibration)
-    return float(place_weights(grade, core.tumour, core.level, calibration) @ grade)
+    grade, weight = weighed(core.grade, core.tumour, core.level, calibration)
+    return float(weight @ grade)
 
 
 def probabilities(cores: Sequence[JudgedCore], calibration: Calibration) -> npt.NDArray[np.float64]:
