@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_her2.models import Calibration
-from napari_her2.pooling import less_haze, place_grades, place_weights, score_probabilities, weighed
+from napari_her2.pooling import place_grades, score_probabilities, weighed
 from napari_her2.scores import SCORES
 
 
@@ -28,7 +28,7 @@ def test_far_from_the_cuts_the_score_is_certain():
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.01, 1), st.integers(0, 2)), min_size=1, max_size=60))
 def test_weights_sum_to_one(places: list[tuple[float, float, int]]):
     grade, tumour, level = (np.array(column) for column in zip(*places, strict=True))
-    weight = place_weights(grade, tumour, level, Calibration())
+    _, weight = weighed(grade, tumour, level, Calibration())
     assert weight.sum() == pytest.approx(1)
     assert (weight >= 0).all()
 
@@ -37,13 +37,13 @@ def test_weights_sum_to_one(places: list[tuple[float, float, int]]):
 def test_the_value_is_the_grade_of_the_strongest_tenth(strong: int, low: float, high: float):
     grade = np.array([3.0] * strong + [0.0] * (100 - strong))
     level, tumour = np.zeros(100, int), np.ones(100)
-    assert low <= place_weights(grade, tumour, level, Calibration(width=0.3)) @ grade <= high
+    assert low <= weighed(grade, tumour, level, Calibration(width=0.3))[1] @ grade <= high
 
 
 def test_the_strongest_tenth_is_of_the_tumour_not_of_the_tissue():
     grade = np.array([3.0] * 20 + [0.0] * 980)
     tumour = np.array([1.0] * 100 + [0.0] * 900)
-    assert place_weights(grade, tumour, np.zeros(1000, int), Calibration()) @ grade > 2.5
+    assert weighed(grade, tumour, np.zeros(1000, int), Calibration())[1] @ grade > 2.5
 
 
 def test_a_place_with_hardly_any_tumour_has_hardly_a_grade():
@@ -61,22 +61,21 @@ PLACES = st.lists(st.tuples(st.floats(0, 3), st.floats(0.01, 1), st.integers(0, 
 
 def value(grade: np.ndarray, calibration: Calibration) -> float:
     level, tumour = np.zeros(len(grade), int), np.ones(len(grade))
-    cleared = less_haze(grade, tumour, level, calibration)
-    return float(place_weights(cleared, tumour, level, calibration) @ cleared)
+    cleared, weight = weighed(grade, tumour, level, calibration)
+    return float(weight @ cleared)
 
 
 @given(PLACES)
 def test_haze_changes_neither_order_nor_sign(places: list[tuple[float, float, int]]):
     grade, tumour, level = (np.array(column) for column in zip(*places, strict=True))
-    cleared = less_haze(grade, tumour, level, HAZY)
+    cleared, weight = weighed(grade, tumour, level, HAZY)
     assert (cleared >= 0).all()
     assert (cleared <= grade).all()
     order = np.argsort(grade, kind="stable")
     assert (np.diff(cleared[order]) >= 0).all()
-    again, weight = weighed(grade, tumour, level, HAZY)
-    assert np.array_equal(again, cleared)
-    assert weight == pytest.approx(place_weights(grade, tumour, level, HAZY))
-    assert np.array_equal(less_haze(grade, tumour, level, Calibration()), grade)
+    plain, same = weighed(grade, tumour, level, Calibration())
+    assert np.array_equal(plain, grade)
+    assert weight == pytest.approx(same)
 
 
 def test_brown_that_all_cells_share_counts_less_than_the_same_brown_in_a_tenth():

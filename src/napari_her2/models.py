@@ -46,7 +46,7 @@ class Calibration:
     ``P(score > k) = sigmoid(slope * (S - cuts[k]))``.
 
     Brown that all the tumour shares (cytoplasm, background) is no membrane: a part of the grade that is read in the
-    same way at the weaker half of the tumour is taken off every place first; see `pooling.less_haze`.
+    same way at the weaker half of the tumour is taken off every place first; see `pooling.weighed`.
 
     Attributes
     ----------

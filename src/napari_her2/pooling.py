@@ -15,9 +15,7 @@ __all__ = [
     "FADE",
     "HAZE_AT",
     "HAZE_FADES",
-    "less_haze",
     "place_grades",
-    "place_weights",
     "pool",
     "score_probabilities",
     "weighed",
@@ -37,18 +35,18 @@ def place_grades(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(grade.reshape(-1), np.float32)
 
 
-def less_haze(
+def weighed(
     grade: npt.NDArray[np.floating],
     tumour: npt.NDArray[np.floating],
     level: npt.NDArray[np.intp],
     calibration: Calibration,
-) -> npt.NDArray[np.floating]:
-    """Grades less what all the tumour of the core shares: brown of cytoplasm and background, and noise.
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64]]:
+    """Grades less what all the tumour of the core shares, and the share of each place in the core's value.
 
-    ``haze * f * H`` is taken off every grade, none falling below 0. H is read as the core's value S is, but at
-    `HAZE_AT` of the tumour instead of the strongest tenth; f falls from 1 to 0 as S goes through `HAZE_FADES`, since
-    what is stained that strongly throughout is stained. Order and weights of the places stay as they are, and S falls
-    by just that much.
+    What is shared is brown of cytoplasm and background, and noise. ``haze * f * H`` is taken off every grade, none
+    falling below 0. H is read as the core's value S is, but at `HAZE_AT` of the tumour instead of the strongest tenth;
+    f falls from 1 to 0 as S goes through `HAZE_FADES`, since what is stained that strongly throughout is stained. Order
+    and weights of the places stay as they are, and S falls by just that much. For the weights see `Calibration`.
 
     Parameters
     ----------
@@ -60,18 +58,10 @@ def less_haze(
 
     Returns
     -------
-    ndarray of float, shape (n,)
+    grade : ndarray of float, shape (n,)
+    weight : ndarray of float64, shape (n,)
+        Sums to 1.
     """
-    return weighed(grade, tumour, level, calibration)[0]
-
-
-def weighed(
-    grade: npt.NDArray[np.floating],
-    tumour: npt.NDArray[np.floating],
-    level: npt.NDArray[np.intp],
-    calibration: Calibration,
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64]]:
-    """What `less_haze` and then `place_weights` give, from one sorting of the places; shapes (n,) each."""
     if not len(grade):
         return grade, np.empty(0)
     ranks = _ranks(grade, tumour, level, calibration)
@@ -89,18 +79,7 @@ def _haze_counts(value: float) -> float:
     return float(np.clip((strong - value) / (strong - weak), 0, 1))
 
 
-def place_weights(
-    grade: npt.NDArray[np.floating],
-    tumour: npt.NDArray[np.floating],
-    level: npt.NDArray[np.intp],
-    calibration: Calibration,
-) -> npt.NDArray[np.float64]:
-    """Share of each place in the core's value; see `Calibration` for the formula. Shapes (n,) -> (n,)."""
-    if not len(grade):
-        return np.empty(0)
-    return _weights(len(grade), _ranks(grade, tumour, level, calibration), calibration, calibration.reach)
-
-
+#: Of a magnification: its weight, and of its places, strongest first, which they are, mass, log of the rank.
 _Rank = tuple[float, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
@@ -110,7 +89,7 @@ def _ranks(
     level: npt.NDArray[np.intp],
     calibration: Calibration,
 ) -> list[_Rank]:
-    """For each magnification its weight, and of its places, strongest first: which they are, mass, log of the rank."""
+    """Of each magnification that the core was seen at."""
     found = []
     for index, share in enumerate(calibration.level_weights):
         own = np.nonzero(level == index)[0]

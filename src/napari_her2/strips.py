@@ -98,10 +98,10 @@ def _bottleneck(node: _Node) -> _Bottleneck | None:
 
 def _expansion(data: _Node) -> _Unit | None:
     """The 1 x 1 convolution whose clamped answer `data` is, when nobody else reads it."""
-    clamp = data.get_node()
-    while clamp.get_type_name() in ("Clamp", "Minimum", "Maximum", "Add"):
-        clamp = next((i.get_node() for i in clamp.input_values() if not _is_constant(i)), clamp)
-    unit = _unit(clamp, clamped=True) if _is_pointwise(clamp) else None
+    conv: _Node | None = data.get_node()
+    while conv is not None and conv.get_type_name() in ("Clamp", "Minimum", "Maximum", "Add"):
+        conv = next((i.get_node() for i in conv.input_values() if not _is_constant(i)), None)
+    unit = _unit(conv, clamped=True) if _is_pointwise(conv) else None
     return unit if unit is not None and unit.end == data and _only_reader(data) is not None else None
 
 

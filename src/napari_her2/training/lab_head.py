@@ -1,7 +1,7 @@
 """Fitting the last layer of the head to scores of whole cores, through the model's own pooling and cut points.
 
 Cores say only their score, so the loss is that of the core: places are graded by the layer, ranked and pooled as in
-`pooling.place_weights`, and the value is held against the score by cumulative logits. Where a place stands in the
+`pooling.weighed`, and the value is held against the score by cumulative logits. Where a place stands in the
 ranking is taken as given within a step. The layer starts from the model's and is pulled toward it.
 """
 
@@ -311,7 +311,7 @@ def _values(
     bias: torch.Tensor,
     calibration: Calibration,
 ) -> torch.Tensor:
-    """Value of each of the chosen cores; as `pooling.pool` of grades that `pooling.less_haze` gave."""
+    """Value of each of the chosen cores; as `pooling.pool` of grades that `pooling.weighed` gave."""
     total, shared, share_there = (torch.zeros(len(chosen)) for _ in range(3))
     for index, share in enumerate(calibration.level_weights):
         there = packed.there[index][chosen]
