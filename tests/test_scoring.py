@@ -219,14 +219,14 @@ def test_the_patches_that_count_are_those_the_score_hangs_on(name: str):
     spec = replace(model.spec, levels=(LevelSpec(12, 1.0), LevelSpec(4, 2.0), LevelSpec(1, 0.0)))
     patches = sample(slide, core, spec, white=white_point(slide.overview()[0]))
     shares = open_engine(model, "cpu").run(patches.pixels)[0]
-    places, patch = judge_places(patches, shares, model.calibration)
+    places, patch, _ = judge_places(patches, shares, model.calibration)
     value, _ = pool(places, model.calibration)
     share = np.bincount(patch, places.weight * places.grade, minlength=len(patches.pixels))
     assert share.sum() == pytest.approx(value, abs=1e-5)
 
     def moved(gone: np.ndarray) -> float:
         kept = np.setdiff1d(np.arange(len(shares)), gone)
-        rest, _ = judge_places(without(patches, gone), shares[kept], model.calibration)
+        rest, *_ = judge_places(without(patches, gone), shares[kept], model.calibration)
         return abs(pool(rest, model.calibration)[0] - value)
 
     rng, fine = np.random.default_rng(0), np.nonzero(patches.level == 0)[0]

@@ -12,7 +12,7 @@ from napari_her2.cores import Core
 from napari_her2.engine import Engine
 from napari_her2.errors import ModelError
 from napari_her2.models import ScoringModel
-from napari_her2.pooling import weighed
+from napari_her2.pooling import Pooling
 from napari_her2.pyramid import tiles
 from napari_her2.scores import Places
 from napari_her2.scoring import judge_places
@@ -100,5 +100,5 @@ def dense_places(
         for name in ("y", "x", "size", "grade", "tumour")
     )
     level = np.zeros(len(grade), np.intp)
-    grade, weight = weighed(grade, tumour, level, model.calibration)
-    return Places(y, x, size, grade, tumour, weight)
+    pooling = Pooling(grade, tumour, level, model.calibration)
+    return Places(y, x, size, pooling.grade, tumour, pooling.weight)

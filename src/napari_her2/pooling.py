@@ -5,6 +5,8 @@ It needs neither the network nor a slide: cut points can be moved, and scores fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,10 +17,10 @@ __all__ = [
     "FADE",
     "HAZE_AT",
     "HAZE_FADES",
+    "Pooling",
     "place_grades",
     "pool",
     "score_probabilities",
-    "weighed",
 ]
 
 #: Tumour share of a place at which its grade is half believed.
@@ -35,18 +37,14 @@ def place_grades(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(grade.reshape(-1), np.float32)
 
 
-def weighed(
-    grade: npt.NDArray[np.floating],
-    tumour: npt.NDArray[np.floating],
-    level: npt.NDArray[np.intp],
-    calibration: Calibration,
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64]]:
-    """Grades less what all the tumour of the core shares, and the share of each place in the core's value.
+class Pooling:
+    """The places of one core, the strongest first: their share in the core's value, and how sure that value is.
 
-    What is shared is brown of cytoplasm and background, and noise. ``haze * f * H`` is taken off every grade, none
-    falling below 0. H is read as the core's value S is, but at `HAZE_AT` of the tumour instead of the strongest tenth;
-    f falls from 1 to 0 as S goes through `HAZE_FADES`, since what is stained that strongly throughout is stained. Order
-    and weights of the places stay as they are, and S falls by just that much. For the weights see `Calibration`.
+    What all the tumour of the core shares is taken off the grades: brown of cytoplasm and background, and noise.
+    ``haze * f * H`` is taken off every grade, none falling below 0. H is read as the core's value S is, but at
+    `HAZE_AT` of the tumour instead of the strongest tenth; f falls from 1 to 0 as S goes through `HAZE_FADES`, since
+    what is stained that strongly throughout is stained. Order and weights of the places stay as they are, and S falls
+    by just that much. For the weights see `Calibration`.
 
     Parameters
     ----------
@@ -56,21 +54,76 @@ def weighed(
         Magnification of each.
     calibration : Calibration
 
-    Returns
-    -------
+    Attributes
+    ----------
     grade : ndarray of float, shape (n,)
+        Less the haze.
     weight : ndarray of float64, shape (n,)
         Sums to 1.
     """
-    if not len(grade):
-        return grade, np.empty(0)
-    ranks = _ranks(grade, tumour, level, calibration)
-    weight = _weights(len(grade), ranks, calibration, calibration.reach)
-    if calibration.haze:
-        shared = float(_weights(len(grade), ranks, calibration, HAZE_AT) @ grade)
-        off = np.float32(calibration.haze * _haze_counts(float(weight @ grade)) * shared)
-        grade = np.asarray(np.maximum(grade - off, 0))
-    return grade, weight
+
+    def __init__(
+        self,
+        grade: npt.NDArray[np.floating],
+        tumour: npt.NDArray[np.floating],
+        level: npt.NDArray[np.intp],
+        calibration: Calibration,
+    ) -> None:
+        self._seen, self._calibration = grade, calibration
+        self._ranks = _ranks(grade, tumour, level, calibration)
+        self.weight = _weights(len(grade), self._ranks, calibration, calibration.reach)
+        self._value = float(self.weight @ grade)  # S and H of the grades as they were
+        self._shared = 0.0
+        self.grade = grade
+        if calibration.haze and len(grade):
+            self._shared = float(_weights(len(grade), self._ranks, calibration, HAZE_AT) @ grade)
+            off = np.float32(calibration.haze * _haze_counts(self._value) * self._shared)
+            self.grade = np.asarray(np.maximum(grade - off, 0))
+
+    def spread(self, patch: npt.NDArray[np.intp], patch_level: npt.NDArray[np.intp]) -> float:
+        """Standard deviation of the value, had other patches been drawn.
+
+        How much each patch pulls at the value, by the influence function of a weighted mean of ordered values (Huber &
+        Ronchetti, *Robust Statistics*, section 3.3); and since a patch is drawn from each stretch of the tissue, the
+        variance is that of the differences between patches that follow each other (Wolter, *Introduction to Variance
+        Estimation*, section 8.2).
+
+        Parameters
+        ----------
+        patch : ndarray of int, shape (n,)
+            Which patch each place lies on.
+        patch_level : ndarray of int, shape (patches,)
+            Magnification of each patch, in the order in which they were drawn.
+        """
+        if not len(self._seen):
+            return float("nan")
+        pull = self._pulls(patch, len(patch_level), self._calibration.reach)
+        if self._calibration.haze:
+            weak, strong = HAZE_FADES
+            slope = -1 / (strong - weak) if weak < self._value < strong else 0.0
+            pull *= 1 - self._calibration.haze * slope * self._shared
+            counts = self._calibration.haze * _haze_counts(self._value)
+            pull -= counts * self._pulls(patch, len(patch_level), HAZE_AT)
+        variance = 0.0
+        for level in np.unique(patch_level):
+            own = pull[patch_level == level]
+            if len(own) > 1:
+                variance += len(own) / (2 * (len(own) - 1)) * float((np.diff(own) ** 2).sum())
+        return float(np.sqrt(variance))
+
+    def _pulls(self, patch: npt.NDArray[np.intp], patches: int, reach: float) -> npt.NDArray[np.float64]:
+        """Influence of each patch on the value that is read at `reach`; those of a magnification sum to 0."""
+        found = np.zeros(patches)
+        total = sum(rank.share for rank in self._ranks)
+        for rank in self._ranks:
+            at_or_above = np.cumsum(rank.mass) / rank.mass.sum()
+            kernel = rank.kernel(np.log(at_or_above[:-1]), reach, self._calibration.width)
+            step = kernel * -np.diff(self._seen[rank.own].astype(np.float64))
+            # a place lifts the share of tumour above every grade that is less than its own
+            lifts = np.append(np.cumsum(step[::-1])[::-1], 0.0) - at_or_above[:-1] @ step
+            heft = rank.mass / (rank.mass @ rank.kernel(rank.log_rank, reach, self._calibration.width))
+            found += rank.share / total * np.bincount(patch[rank.own], heft * lifts, minlength=patches)
+        return found
 
 
 def _haze_counts(value: float) -> float:
@@ -79,8 +132,19 @@ def _haze_counts(value: float) -> float:
     return float(np.clip((strong - value) / (strong - weak), 0, 1))
 
 
-#: Of a magnification: its weight, and of its places, strongest first, which they are, mass, log of the rank.
-_Rank = tuple[float, npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+@dataclass(frozen=True)
+class _Rank:
+    """Places of one magnification, strongest first: which they are, their mass, the log of their rank in it (0..1)."""
+
+    share: float
+    own: npt.NDArray[np.intp]
+    mass: npt.NDArray[np.float64]
+    log_rank: npt.NDArray[np.float64]
+
+    def kernel(self, log_rank: npt.NDArray[np.float64], reach: float, width: float) -> npt.NDArray[np.float64]:
+        """How much places of such ranks count; the nearest counts wholly however far off: a core may show few."""
+        nearest = float(((self.log_rank - np.log(reach)) ** 2).min())
+        return np.asarray(np.exp(-0.5 * ((log_rank - np.log(reach)) ** 2 - nearest) / width**2))
 
 
 def _ranks(
@@ -97,19 +161,17 @@ def _ranks(
             continue
         own = own[np.argsort(-grade[own], kind="stable")]
         mass = np.clip(tumour[own], 1e-6, 1).astype(np.float64) ** calibration.sharpness
-        found.append((share, own, mass, np.log((np.cumsum(mass) - mass / 2) / mass.sum())))
+        found.append(_Rank(share, own, mass, np.log((np.cumsum(mass) - mass / 2) / mass.sum())))
     return found
 
 
 def _weights(count: int, ranks: list[_Rank], calibration: Calibration, reach: float) -> npt.NDArray[np.float64]:
     weight = np.zeros(count)
     # each magnification speaks with its weight, however many places it has
-    for share, own, mass, rank in ranks:
-        far = (rank - np.log(reach)) ** 2
-        # the nearest place counts however far off it is: a core may show few places
-        counts = mass * np.exp(-0.5 * (far - far.min()) / calibration.width**2)
-        weight[own] = share * counts / counts.sum()
-    return np.asarray(weight / weight.sum())
+    for rank in ranks:
+        counts = rank.mass * rank.kernel(rank.log_rank, reach, calibration.width)
+        weight[rank.own] = rank.share * counts / counts.sum()
+    return np.asarray(weight / max(weight.sum(), 1e-300))
 
 
 def pool(places: Places, calibration: Calibration) -> tuple[float, npt.NDArray[np.float64]]:

@@ -61,7 +61,7 @@ class CoreScore:
     value : float
         The core's place on the ordered axis before the cut points; NaN when not scored.
     spread : float
-        Standard deviation of `value` over bootstrap draws of the patches.
+        Standard deviation of `value` over other draws of the patches; see `pooling.Pooling.spread`.
     indeterminate : bool
         The confidence is below the model's threshold, or there is too little tumour to judge.
     failed : bool

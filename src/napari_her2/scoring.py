@@ -19,8 +19,8 @@ from napari_her2.engine import Engine
 from napari_her2.errors import HER2Error, ModelError
 from napari_her2.familiar import UNFAMILIAR, familiar_flag
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.pooling import place_grades, pool, score_probabilities, weighed
-from napari_her2.pyramid import PyramidSample, core_rng, sample
+from napari_her2.pooling import Pooling, place_grades, pool, score_probabilities
+from napari_her2.pyramid import PyramidSample, sample
 from napari_her2.scores import SCORES, CoreScore, Places
 from napari_her2.slide import RGB, Slide
 from napari_her2.stain import Stains, normaliser, on_white, white_point
@@ -41,7 +41,6 @@ BETWEEN = "Between"
 #: punch had 0.009 and the palest score-0 core 0.59.
 MIN_TISSUE = 0.02
 _NO_PATCH = "Not scorable: no patch shows tissue of this core."
-_BOOTSTRAPS = 64
 
 
 def score_cores(
@@ -181,7 +180,7 @@ class _Run:
         if self.model.stacked:
             scored = _of_stack(core, shares, self.model)
         else:
-            scored = _of_places(self.slide, core, read.patches, shares, self.model, self.seed)
+            scored = _of_places(self.slide, core, read.patches, shares, self.model)
         if not scored.score:
             return scored
         batch = str(self.model.recalibration.get("batch", ""))
@@ -218,14 +217,12 @@ def slide_flags(
 
 
 def _of_places(
-    slide: Slide, core: Core, patches: PyramidSample, shares: npt.NDArray[np.float32], model: ScoringModel, seed: int
+    slide: Slide, core: Core, patches: PyramidSample, shares: npt.NDArray[np.float32], model: ScoringModel
 ) -> CoreScore:
-    places, patch = judge_places(patches, shares, model.calibration)
+    places, patch, pooling = judge_places(patches, shares, model.calibration)
     if not len(places):
         return CoreScore(core, reason=_NO_PATCH)
     value, probabilities = pool(places, model.calibration)
-    rng = core_rng(slide, core, seed)
-    spread = float(np.std(_bootstrap(places, patch, patches.level, rng)))
     # full-resolution patches overlap: their mean tumour share times the tissue is the area, not their sum
     fine = patches.level[patch] == 0
     chosen = fine if fine.any() else np.ones_like(fine)
@@ -234,7 +231,9 @@ def _of_places(
     reason = ""
     if tumour_mm2 < model.calibration.min_tumour_mm2:
         reason = f"Little tumour: about {tumour_mm2:.3f} mm² ({model.calibration.min_tumour_mm2:g} mm² needed)."
-    return replace(decided(core, value, probabilities, model, reason), spread=spread, places=places)
+    return replace(
+        decided(core, value, probabilities, model, reason), spread=pooling.spread(patch, patches.level), places=places
+    )
 
 
 def _of_stack(core: Core, likely: npt.NDArray[np.float32], model: ScoringModel) -> CoreScore:
@@ -260,7 +259,7 @@ def decided(
 
 def judge_places(
     patches: PyramidSample, shares: npt.NDArray[np.float32], calibration: Calibration, *, margin: int = 0
-) -> tuple[Places, npt.NDArray[np.intp]]:
+) -> tuple[Places, npt.NDArray[np.intp], Pooling]:
     """Turn the network's answer into places on the slide, those on the core's own tissue only.
 
     Parameters
@@ -278,6 +277,8 @@ def judge_places(
     places : Places
     patch : ndarray of int, shape (len(places),)
         Which patch each place lies on.
+    pooling : Pooling
+        How they make up the core's value.
     """
     n, rows = len(patches.pixels), shares.shape[3]
     own = shares[np.arange(n), patches.level]  # (n, 5, rows, columns): the head of the patch's own magnification
@@ -290,20 +291,6 @@ def judge_places(
     keep = patches.in_tissue(y, x) & inner.reshape(-1)
     patch = np.repeat(np.arange(n), rows * rows)[keep]
     tumour = 1.0 - own[:, 0].reshape(-1)[keep]
-    grade, weight = weighed(place_grades(own)[keep], tumour, patches.level[patch], calibration)
-    places = Places(y=y[keep], x=x[keep], size=size[patch, 0], grade=grade, tumour=tumour, weight=weight)
-    return places, patch
-
-
-def _bootstrap(
-    places: Places, patch: npt.NDArray[np.intp], level: npt.NDArray[np.intp], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Values of the core when the patches of each magnification are drawn again with replacement."""
-    n = len(level)
-    share = np.bincount(patch, places.weight, minlength=n)
-    part = np.bincount(patch, places.weight * places.grade, minlength=n)
-    times = np.zeros((_BOOTSTRAPS, n))
-    for index in np.unique(level):
-        own = np.nonzero(level == index)[0]
-        times[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=_BOOTSTRAPS)
-    return np.asarray((times @ part) / np.maximum(times @ share, 1e-12))
+    pooling = Pooling(place_grades(own)[keep], tumour, patches.level[patch], calibration)
+    places = Places(y[keep], x[keep], size[patch, 0], pooling.grade, tumour, pooling.weight)
+    return places, patch, pooling

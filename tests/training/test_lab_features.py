@@ -48,7 +48,7 @@ def test_what_is_kept_is_what_the_last_layer_gets(tiny: ScoringModel, monkeypatc
         values = core_values(cores, base_head(tiny), calibration)
         for core, value in zip(grid, values, strict=True):
             patches = sample(slide, core, tiny.spec, white=white_point(slide.overview()[0]))
-            places, _ = judge_places(patches, engine.run(patches.pixels)[0], calibration)
+            places, *_ = judge_places(patches, engine.run(patches.pixels)[0], calibration)
             assert pool(places, calibration)[0] == pytest.approx(value, abs=2e-3)
 
 

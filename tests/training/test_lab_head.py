@@ -13,7 +13,7 @@ from labs import QUICK
 
 from napari_her2.errors import CoresError
 from napari_her2.models import Calibration, ScoringModel
-from napari_her2.pooling import weighed
+from napari_her2.pooling import Pooling
 from napari_her2.recalibrate import recalibrate
 from napari_her2.training.lab_cuts import log_likelihood
 from napari_her2.training.lab_head import Head, base_head, core_values, judge_features
@@ -40,7 +40,7 @@ def test_pooling_in_torch_is_that_of_scoring(seed: int, places: int, sharpness: 
     cores = made_features(3, places=places, seed=seed) + made_features(2, places=2, seed=seed + 1)
     values = core_values(cores, head, calibration)
     for value, judged in zip(values, judge_features(cores, head), strict=True):
-        _, weight = weighed(judged.grade, judged.tumour, judged.level, calibration)
+        weight = Pooling(judged.grade, judged.tumour, judged.level, calibration).weight
         assert value == pytest.approx(float(weight @ judged.grade), abs=1e-4)
 
 

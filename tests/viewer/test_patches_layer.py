@@ -31,7 +31,7 @@ def test_shares_are_those_of_the_places_on_each_patch(scored, mock_model, mock_e
     # against the network's own answer
     drawn = sample(slide, score.core, mock_model.spec, white=white_point(slide.overview()[0]))
     answer = mock_engine.run(drawn.pixels)
-    places, patch = judge_places(drawn, answer[0] if isinstance(answer, tuple) else answer, mock_model.calibration)
+    places, patch, _ = judge_places(drawn, answer[0] if isinstance(answer, tuple) else answer, mock_model.calibration)
     expected = np.bincount(patch, places.weight, len(drawn.y))
     assert np.allclose(np.sort(expected), patches.share, atol=1e-5)
     order = np.argsort(expected, kind="stable")

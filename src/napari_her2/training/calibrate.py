@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from napari_her2.models import Calibration
-from napari_her2.pooling import score_probabilities, weighed
+from napari_her2.pooling import Pooling, score_probabilities
 
 __all__ = ["COVERAGE", "JudgedCore", "calibrate", "cut_numbers", "expected_values", "fit_cuts", "probabilities"]
 
@@ -48,8 +48,8 @@ def expected_values(cores: Sequence[JudgedCore], calibration: Calibration) -> np
 
 
 def _value(core: JudgedCore, calibration: Calibration) -> float:
-    grade, weight = weighed(core.grade, core.tumour, core.level, calibration)
-    return float(weight @ grade)
+    pooling = Pooling(core.grade, core.tumour, core.level, calibration)
+    return float(pooling.weight @ pooling.grade)
 
 
 def probabilities(cores: Sequence[JudgedCore], calibration: Calibration) -> npt.NDArray[np.float64]:

@@ -67,7 +67,7 @@ def _patches(model: ScoringModel, slide: Slide) -> PyramidSample:
 
 def judge(model: ScoringModel, engine: Engine, name: str, score: int, patches: PyramidSample) -> JudgedCore:
     """What the network says of the patches of a core, of which there are some."""
-    places, patch = judge_places(patches, engine.run(patches.pixels)[0], Calibration())
+    places, patch, _ = judge_places(patches, engine.run(patches.pixels)[0], Calibration())
     chosen = np.linspace(0, len(places) - 1, min(_PLACES, len(places))).astype(int)
     return JudgedCore(name, score, places.grade[chosen], places.tumour[chosen], patches.level[patch[chosen]])
 

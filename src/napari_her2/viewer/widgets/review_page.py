@@ -201,13 +201,18 @@ def _told(here: Opinions) -> list[str]:
         lines.append(f"Measured staining: {here.measured or 'no score'}{h_score}")
     if here.score is not None and here.score.score and here.score.value == here.score.value:
         score = here.score
-        spread = f" ± {score.spread:.2f}" if score.spread == score.spread else ""
-        lines.append(f"Value {score.value:.2f}{spread} on the scale from 0 to 3")
+        lines.append(f"Value {score.value:.2f} on the scale from 0 to 3{_with_other_patches(score.spread)}")
     if here.score is not None and here.score.batch:
         lines.append(f"Cut points of {here.score.batch}")
     if here.score is not None and here.score.normalised:
         lines.append("Colours normalised for the model")
     return lines + ([here.core.note] if here.core.note else [])
+
+
+def _with_other_patches(spread: float) -> str:
+    if not math.isfinite(spread):
+        return ""
+    return f"; ± {spread:.2f} with other patches" if spread >= 0.005 else "; the same with other patches"
 
 
 def _row(*buttons: QPushButton) -> QHBoxLayout:
