@@ -215,19 +215,19 @@ def test_threads_change_nothing():
 
 def test_incomplete_membranes_count_in_gastric_tumours():
     rules = replace(PARAMS, rules=GASTRIC_RESECTION)
-    picture = cells(0.4, 0.12)
+    picture = cells(0.4, 0.2)
     assert measured(picture).score in ("1+", "2+")
     assert measured(picture, rules).score >= "2+"
     assert measured(picture, rules).h_score > measured(picture).h_score
 
 
 def test_controls_bring_the_thresholds_to_a_pale_batch():
-    rings = [measured(cells(b, s)).rings for b, s in ((0.0, 1), (0.045, 0.5), (0.12, 1), (0.22, 1))]
+    rings = [measured(cells(b, s)).rings for b, s in ((0.0, 1), (0.06, 0.3), (0.12, 1), (0.3, 1))]
     known = ["0", "1+", "2+", "3+"]
     thresholds, sentence = calibrate(rings, known)
     assert thresholds.intense < Thresholds().intense
     assert "before" in sentence
-    assert measured(cells(0.22), replace(PARAMS, thresholds=thresholds)).score == "3+"
+    assert measured(cells(0.3), replace(PARAMS, thresholds=thresholds)).score == "3+"
     kept, _ = calibrate([measured(cells(0.8)).rings], ["3+"])
     assert kept == Thresholds()
 

@@ -21,7 +21,7 @@ from napari_her2.stain import Stains
 MADE = {
     "rules": "ASCO/CAP breast 2018/2023",
     "batch": "",
-    "thresholds_od": {"faint": 0.025, "moderate": 0.08, "intense": 0.27, "partial": 0.15, "complete": 0.5},
+    "thresholds_od": {"faint": 0.025, "moderate": 0.08, "intense": 0.27, "outline": 1.0},
     "stains": Stains().to_dict(),
 }
 

@@ -63,5 +63,11 @@ def test_low_is_a_remark_and_waits_for_ish():
 def test_thresholds_must_rise(values: tuple[float, float, float]):
     with pytest.raises(StainError, match="rise"):
         Thresholds(*values)
-    with pytest.raises(StainError, match="shares"):
-        Thresholds(partial=0.8, complete=0.5)
+    with pytest.raises(StainError, match="share"):
+        Thresholds(outline=1.5)
+
+
+def test_thresholds_of_another_version_are_refused_with_what_to_do():
+    assert Thresholds.from_dict({"faint": 0.03, "outline": 0.7}) == Thresholds(faint=0.03, outline=0.7)
+    with pytest.raises(StainError, match="calibrate again"):
+        Thresholds.from_dict({"faint": 0.03, "partial": 0.15})

@@ -27,7 +27,7 @@ def measured(grid_of_discs):
     found = Measurement(score="3+", sentence="3+: half.", percent=(0, 50, 0, 50), count=2, cells=cells, nuclei=nuclei)
     return replace(
         found,
-        rings=Rings(rays, rays, rays > 9, one),
+        rings=Rings(rays, rays, rays, rays > 9, one, one),
         counted=np.arange(2),
         core=core,
         origin=(float(y0), float(x0)),

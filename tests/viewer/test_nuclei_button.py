@@ -13,6 +13,7 @@ from napari_her2.finders import BUILT_IN, FINDERS
 from napari_her2.membrane import Thresholds
 from napari_her2.membrane.batch import BatchThresholds
 from napari_her2.viewer import ask
+from napari_her2.viewer.widgets import nuclei_button
 from napari_her2.viewer.widgets.measure_box import MeasureBox
 
 
@@ -47,6 +48,19 @@ def test_a_finder_is_opened_and_what_was_measured_before_is_out_of_date(box, mea
     choose(box, BUILT_IN, qtbot)
     assert measured.outdated
     assert measured.params().finder is None
+
+
+def test_the_menu_says_what_is_not_installed(measured, qtbot, monkeypatch):
+    monkeypatch.setattr(nuclei_button, "installed", lambda name: name == "stardist")
+    box = MeasureBox(measured)
+    qtbot.addWidget(box)
+    said = [way.text() for way in box.nuclei.ways.values()]
+    assert said == [
+        "Nuclei found here",
+        "By Cellpose… (not installed)",
+        "By StarDist…",
+        "By InstanSeg… (not installed)",
+    ]
 
 
 def test_thresholds_serve_the_nuclei_that_they_were_fitted_with(measured):

@@ -43,7 +43,7 @@ def field_again(run: Run, core: Core, params: MeasureParams, places: Places | No
         If the slide cannot be read there.
     """
     made, known = run.provenance["measurement"], run.measured[core.name]
-    params = replace(params, thresholds=Thresholds(**made["thresholds_od"]), rules=RULES[made["rules"]])
+    params = replace(params, thresholds=Thresholds.from_dict(made["thresholds_od"]), rules=RULES[made["rules"]])
     stains = Stains.from_dict(made["stains"])
     again = measure_core(run.slide, core, stains, params, places=places, regions=known.regions)
     if (again.score, again.sentence, again.count) != (known.score, known.sentence, known.count):

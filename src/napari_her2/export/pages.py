@@ -122,7 +122,7 @@ def _file_name(core: Core, taken: set[str]) -> str:
 
 def _page(run: Run, number: int, measured: Measurement, field: CellField | None) -> str:
     core, made = run.grid.cores[number], run.provenance["measurement"]
-    stains, thresholds = Stains.from_dict(made["stains"]), Thresholds(**made["thresholds_od"])
+    stains, thresholds = Stains.from_dict(made["stains"]), Thresholds.from_dict(made["thresholds_od"])
     rules = RULES.get(made["rules"])
     row = report_row(run, number, 1.0)
     return render(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from napari_her2.errors import ModelError
 from napari_her2.membrane.finder import NucleusFinder
 
-__all__ = ["FINDERS", "open_finder"]
+__all__ = ["FINDERS", "installed", "open_finder"]
 
 
 def _cellpose(weights: Path, device: str) -> NucleusFinder:
@@ -35,6 +36,11 @@ FINDERS: dict[str, Callable[[Path, str], NucleusFinder]] = {
     "stardist": _stardist,
     "instanseg": _instanseg,
 }
+
+
+def installed(name: str) -> bool:
+    """Whether the package of a finder is there; its name is the finder's."""
+    return find_spec(name) is not None
 
 
 def open_finder(name: str, weights: str | Path, device: str = "auto") -> NucleusFinder:

@@ -120,7 +120,7 @@ def read_batch(path: str | Path) -> BatchThresholds:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop(_MARK) != 1:
             raise StainError(f"{path.name} was written by a newer napari-her2: update the plugin.")
-        thresholds = Thresholds(**{key: float(value) for key, value in content.pop("thresholds").items()})
+        thresholds = Thresholds.from_dict(content.pop("thresholds"))
         found = BatchThresholds(thresholds=thresholds, **content)
         if found.rules not in RULES:
             raise StainError(f'{path.name} is for the rules "{found.rules}", which are not known here.')

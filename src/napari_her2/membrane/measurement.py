@@ -64,7 +64,7 @@ class MeasureParams:
 
 _NONE = np.empty(0, np.float32)
 _NO_RAYS = np.empty((ANGLES, 0), np.float32)
-_NO_RINGS = Rings(_NO_RAYS, _NO_RAYS, _NO_RAYS.astype(bool), _NONE)
+_NO_RINGS = Rings(_NO_RAYS, _NO_RAYS, _NO_RAYS, _NO_RAYS.astype(bool), _NONE, _NONE)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The membrane of each cell: brown along its outline, ray by ray.
 
 A cell reaches half way to its neighbours (a power diagram: larger nuclei have larger cells), at most `reach` beyond its
-nucleus. Along each ray the strongest brown near that border is the membrane; what the cytoplasm shows is told apart.
+nucleus. Along each ray the strongest brown near that border is the membrane; what the cytoplasm shows is told apart. A
+membrane is a line, too: how far it stands above both its sides is looked for along the rays beside each other.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ _STEP = 0.5
 #: DAB is dirt, not brown, where it is less than the first times the haematoxylin, and wholly brown from the second on:
 #: grey dust unmixes into about equal parts of both.
 _GREY, _BROWN = 0.5, 0.9
+#: Steps on either side of a line at which it is compared with what it stands in: 1 µm.
+_FLANK = 2
+#: Weight of the rays beside a ray, two on each side, in a line that runs over them.
+_ALONG = np.exp(-0.5 * (np.arange(-2, 3) / 1.2) ** 2)
+_ALONG = (_ALONG / _ALONG.sum()).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,22 @@ class Rings:
         Distance of the cell's border from the centre of its nucleus in µm.
     peak : ndarray of float32, shape (ANGLES, n)
         DAB (OD) of the membrane on each ray, smoothed with the rays beside it.
+    line : ndarray of float32, shape (ANGLES, n)
+        DAB (OD) by which a line there stands above both its sides, as the mean of five rays.
     free : ndarray of bool, shape (ANGLES, n)
         Rays on which no neighbour bounds the cell.
     cytoplasm : ndarray of float32, shape (n,)
         DAB (OD) of the cell inside its membrane.
+    nuclear : ndarray of float32, shape (n,)
+        Haematoxylin (OD) of the typical nucleus of all nuclei, the same for each cell.
     """
 
     border: FloatArray
     peak: FloatArray
+    line: FloatArray
     free: npt.NDArray[np.bool_]
     cytoplasm: FloatArray
+    nuclear: FloatArray
 
     def __getitem__(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Rings:
         return Rings(*(getattr(self, f.name)[..., chosen] for f in fields(self)))
@@ -113,7 +125,7 @@ def measure_rings(
     run: Callable[..., Iterable[Rings]] = map if pool is None else pool.map
     if not len(chosen):
         none = np.empty((ANGLES, 0), np.float32)
-        return Rings(none, none, none.astype(bool), np.empty(0, np.float32))
+        return Rings(none, none, none, none.astype(bool), none[0], none[0])
     places = np.stack([nuclei.y, nuclei.x], axis=1)
     tree = cKDTree(places)
     # cells that lie beside each other are sampled together: their pixels are in the cache
@@ -139,7 +151,8 @@ def _chunk(
     half_way = _half_way(nuclei, chosen, places, tree)
     border = np.clip(half_way, radius + np.float32(0.25), radius + np.float32(params.reach))
     free = half_way > border
-    steps = np.arange(_STEP, border.max() + params.window + _STEP, _STEP, dtype=np.float32)
+    farthest = border.max() + params.window + _FLANK * _STEP
+    steps = np.arange(_STEP, farthest + _STEP, _STEP, dtype=np.float32)
     profile = along_rays(brown, nuclei.y[chosen], nuclei.x[chosen], steps, mpp)
     out = steps[:, None]
     # a side without neighbour says nothing of where the membrane is: anywhere between nucleus and reach
@@ -153,7 +166,30 @@ def _chunk(
     between = (out > radius[:, None] + np.float32(0.25)) & (out < near[:, None] - np.float32(0.25))
     within = out <= np.maximum(radius - 1, 0.6)[:, None]
     cytoplasm = _mean(profile, between, _mean(profile, within, np.zeros(len(chosen), np.float32), 1), 24)
-    return Rings(border, peak, free, cytoplasm)
+    nuclear = np.full(len(chosen), np.median(nuclei.blue), np.float32)
+    return Rings(border, peak, _line(profile, border, radius), free, cytoplasm, nuclear)
+
+
+def _line(profile: FloatArray, border: FloatArray, radius: FloatArray) -> FloatArray:
+    """How far the strongest line within 1 µm of the border stands above its sides; shape (ANGLES, n), at least 0.
+
+    A line may run askew to the border, by up to a step from ray to ray.
+    """
+    offsets = np.arange(-2 * _FLANK, 2 * _FLANK + 1)
+    at = np.rint(border / _STEP).astype(np.intp)[:, None] - 1 + offsets[:, None]
+    near = np.take_along_axis(profile, at.clip(0, profile.shape[1] - 1), axis=1)
+    steps = np.arange(len(offsets))
+    best = np.zeros(border.shape, np.float32)
+    # brown inside the nucleus is no membrane
+    outside = (at[:, _FLANK:-_FLANK] + 1) * np.float32(_STEP) > radius[:, None] - np.float32(0.75)
+    for askew in (-1, 0, 1):
+        along = np.zeros_like(near)
+        for weight, beside in zip(_ALONG, range(-2, 3), strict=True):
+            moved = near if not askew * beside else near[:, (steps + askew * beside).clip(0, len(steps) - 1)]
+            along += weight * np.roll(moved, -beside, axis=0)
+        above = along[:, _FLANK:-_FLANK] - np.float32(0.5) * (along[:, : -2 * _FLANK] + along[:, 2 * _FLANK :])
+        np.maximum(best, np.where(outside, above, 0).max(axis=1), out=best)
+    return best
 
 
 def _mean(profile: FloatArray, mask: npt.NDArray[np.bool_], default: FloatArray, least: int) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QToolButton
 
-from napari_her2.finders import BUILT_IN, FINDERS, open_finder, source_of
+from napari_her2.finders import BUILT_IN, FINDERS, installed, open_finder, source_of
 from napari_her2.viewer import ask
 from napari_her2.viewer.measuring import Measuring
 
@@ -29,7 +29,7 @@ class NucleiButton(QToolButton):
         self.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # it lay over the dots
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
-        self.ways: dict[str, QAction] = {name: menu.addAction(_WORDS[name]) for name in (BUILT_IN, *FINDERS)}
+        self.ways: dict[str, QAction] = {name: menu.addAction(_said(name)) for name in (BUILT_IN, *FINDERS)}
         for name, way in self.ways.items():
             way.setCheckable(True)
             way.triggered.connect(lambda _=False, name=name: self._choose(name))
@@ -53,3 +53,7 @@ class NucleiButton(QToolButton):
         if weights is not None:
             work = lambda: open_finder(name, weights)  # noqa: E731
             self._measuring.session.background(f"Opening {name}", work, self._measuring.use_finder)
+
+
+def _said(name: str) -> str:
+    return _WORDS[name] if name == BUILT_IN or installed(name) else f"{_WORDS[name]} (not installed)"
