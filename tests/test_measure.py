@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from napari_her2.membrane.flags import FlagParams
 from napari_her2.regions import Region
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
-from napari_her2.stain import QUPATH_STAINS, Stains
+from napari_her2.stain import QUPATH_STAINS, Stains, estimate_stains
 
 PITCH = 26  # pixels of 0.5 µm: cells of 13 µm
 STAINS = Stains((240.0, 240.0, 244.0), QUPATH_STAINS.hematoxylin, QUPATH_STAINS.dab)
@@ -230,6 +231,14 @@ def test_controls_bring_the_thresholds_to_a_pale_batch():
     assert measured(cells(0.3), replace(PARAMS, thresholds=thresholds)).score == "3+"
     kept, _ = calibrate([measured(cells(0.8)).rings], ["3+"])
     assert kept == Thresholds()
+
+
+@pytest.mark.parametrize(("core", "score"), [("0_9b0f", "0"), ("0_ccb6", "0"), ("2_0123", "2+"), ("3_a1f1", "3+")])
+def test_real_cores_are_measured_as_labelled(real_data: Path, core: str, score: str):
+    slide = Slide.open(next((real_data / "her2_cores").glob(f"{core}*.jpg")), mpp=0.25)
+    rows, columns = slide.levels[0].shape[:2]
+    whole = Core("A-1", 0, 0, rows / 2, columns / 2, float(min(rows, columns)))
+    assert measure_core(slide, whole, estimate_stains(slide)).score == score
 
 
 def test_unusual_haematoxylin_is_flagged():
