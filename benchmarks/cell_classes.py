@@ -3,15 +3,14 @@
 Cores of 520 µm as `benchmarks/measure.py` makes them, of other numbers: any laboratory and scanner, with and without
 brown where none belongs, the reference, at 0.5 and 0.25 µm/px; none of the blind ones. Besides, plain cells painted on
 glass, so that what holds for every picture holds for strange ones too. The tumour is known, but in some looks alone
-tell which cells count, and what is no tumour is to be class 0; up to 400 cells of a core
-are fitted to, but each is described beside all of its core. Four networks of two hidden layers say whether a cell
-is at least 1+, 2+ and 3+, and how complete its membrane is (what the generator asks of the class, not what it drew).
-Each core of a group weighs alike; last, constants are moved so that the shares of each core's cells come out least
-wrong.
+tell which cells count, and what is no tumour is to be class 0; up to 400 cells of a core are fitted to, but each is
+described beside all of its core. Four networks of two hidden layers say whether a cell is at least 1+, 2+ and 3+, and
+how complete its membrane is (what the generator asks of the class, not what it drew). Each core of a group weighs
+alike; last, constants are moved so that the shares of each core's cells come out least wrong.
 
 Prints what is held out of five parts in turn; with -o writes the network fitted to all.
 
-python benchmarks/cell_classes.py --cache FOLDER -o src/napari_her2/data/cell_classes.json   # 20 minutes
+python benchmarks/cell_classes.py --cache FOLDER -o src/napari_her2/data/cell_classes.json   # 40 minutes
 """
 
 from __future__ import annotations
