@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, maximum_filter, mean
+from scipy import ndimage
 from scipy.special import expit
 
 from measure import COMPLETE, SEED, core_of, known, summary  # isort: skip  (beside this file)
@@ -45,9 +45,9 @@ WEIGHT = dict.fromkeys(CORES, 0.4) | {"any": 1.0, "clean": 1.0, "reference": 1.0
 #: Number of the first core, cells of a core that are fitted to, parts of which each is held out once.
 FIRST, CELLS, PARTS = 1000, 400, 5
 MEMBERS, HIDDEN, RATE, DECAY, EPOCHS, BATCH = 4, (64, 32), 4e-3, 1e-2, 12, 1024
-
-
-#: Brown of each counted cell (`outline_od`), its true class, and how complete its membrane is.
+#: Light through the glass of painted pictures.
+GLASS = (240.0, 240.0, 244.0)
+#: Of a core: group, number; of each counted cell: brown (`outline_od`), true class, how complete its membrane is.
 Cells = tuple[str, int, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -82,8 +82,8 @@ def painted(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     line = np.exp(-(((pitch / 2 - np.maximum(abs(v), abs(u))) / wide) ** 2)) * (turn < share[row, column])
     d = gain * od[row, column] * line
     edge = np.maximum(abs(v), abs(u)) > pitch / 2 - 1
-    stained = maximum_filter(d > 0.4 * gain * od.max() * np.exp(-0.5), 3) & (od.max() > 0.02)
-    complete = mean(stained[edge], (row * side + column)[edge], np.arange(side * side)).reshape(side, side)
+    stained = ndimage.maximum_filter(d > 0.4 * gain * od.max() * np.exp(-0.5), 3) & (od.max() > 0.02)
+    complete = ndimage.mean(stained[edge], (row * side + column)[edge], np.arange(side * side)).reshape(side, side)
     classes = np.floor(levels).astype(int)
     if apart:
         strong, moderate = od >= 0.5, od >= 0.15
@@ -91,10 +91,11 @@ def painted(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         classes = np.where(strong & (complete >= 0.85), 3, np.where(second, 2, (od >= 0.04) & (complete >= 0.12)))
     cytoplasm = rng.uniform(0, 0.4) * (rng.random() < 0.4) * (1 if levels.max() < 1 else 0.1)
     h, d = (np.pad(a, 40) for a in (h, np.maximum(d, cytoplasm)))
-    light = np.array([240.0, 240.0, 244.0]) * 10 ** -(
+    light = np.array(GLASS) * 10 ** -(
         h[..., None] * np.array(QUPATH_STAINS.hematoxylin) + d[..., None] * np.array(QUPATH_STAINS.dab)
     )
-    light = gaussian_filter(light, (b := rng.uniform(0, 0.7), b, 0)) + rng.normal(0, rng.uniform(0.3, 2), light.shape)
+    blur = rng.uniform(0, 0.7)
+    light = ndimage.gaussian_filter(light, (blur, blur, 0)) + rng.normal(0, rng.uniform(0.3, 2), light.shape)
     return np.clip(np.rint(light), 0, 255).astype(np.uint8), classes, complete, pitch
 
 
@@ -104,7 +105,7 @@ def measured(job: tuple[str, int, Path]) -> Cells:
     path = cache / f"{group.replace(' ', '-')}-{number}.npz"
     if not path.exists() and group == "painted":
         picture, classes, complete, pitch = painted(number)
-        stains = replace(QUPATH_STAINS, white=(240.0, 240.0, 244.0))
+        stains = replace(QUPATH_STAINS, white=GLASS)
         params = MeasureParams(min_cells=1, threads=1)
         found = measure_pixels(picture, stains, params, tumour=np.ones(picture.shape[:2], bool))
         at = [np.clip(((a - 40) // pitch).astype(int), 0, len(classes) - 1) for a in (found.y, found.x)]

@@ -171,7 +171,7 @@ def _weights(count: int, ranks: list[_Rank], calibration: Calibration, reach: fl
     for rank in ranks:
         counts = rank.mass * rank.kernel(rank.log_rank, reach, calibration.width)
         weight[rank.own] = rank.share * counts / counts.sum()
-    return np.asarray(weight / max(weight.sum(), 1e-300))
+    return np.asarray(weight / weight.sum()) if ranks else weight
 
 
 def pool(places: Places, calibration: Calibration) -> tuple[float, npt.NDArray[np.float64]]:
