@@ -11,6 +11,7 @@ import pytest
 from test_measuring import grid_of_discs, image, measured, measuring, ready, said
 
 from napari_her2.regions import Region
+from napari_her2.viewer import results
 from napari_her2.viewer.cores_measured import clear_measured, set_measured
 from napari_her2.viewer.drawn_regions import DrawnRegions
 from napari_her2.viewer.measuring import Measuring
@@ -155,7 +156,7 @@ def test_regions_are_exported_with_the_cores_that_were_measured_in_them(measured
     qtbot.waitUntil(lambda: not session.working, timeout=10_000)
     layer_of(measured).data = [LEFT + 5]
     qtbot.waitUntil(lambda: measured.rest() == ["A-1"])
-    session.export(tmp_path)
+    results.export(session, tmp_path)
     qtbot.waitUntil(lambda: not session.busy, timeout=10_000)
     found = json.loads((tmp_path / "tma.run.json").read_text())["regions"]
     assert [(r["drawn"], r["measured"]) for r in found] == [(True, []), (False, ["A-1"])]

@@ -17,6 +17,7 @@ from napari_her2.measure import MeasureParams
 from napari_her2.scores import Places
 from napari_her2.slide import Slide
 from napari_her2.stain import QUPATH_STAINS, Stains
+from napari_her2.viewer import results
 from napari_her2.viewer.cores_measured import by_network, clear_measured, measured_of_layer
 from napari_her2.viewer.cores_scores import set_scores
 from napari_her2.viewer.measuring import Measuring
@@ -258,7 +259,7 @@ def test_with_nothing_selected_the_core_in_the_middle_of_the_view_is_meant(ready
 
 
 def test_measured_columns_are_in_the_files(measured, tmp_path, qtbot):
-    measured.session.export(tmp_path)
+    results.export(measured.session, tmp_path)
     qtbot.waitUntil(lambda: not measured.session.busy, timeout=10_000)
     table = read_cores_file(tmp_path / "tma.cores.csv").table.set_index("core")
     assert table.loc["A-1", "measured_score"] == "3+"

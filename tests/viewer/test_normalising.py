@@ -9,7 +9,7 @@ import pytest
 from napari_her2.errors import ModelError
 from napari_her2.scores import SCORES
 from napari_her2.stain import MODEL_REFERENCE, QUPATH_STAINS, Stains
-from napari_her2.viewer import calibrating, one_way
+from napari_her2.viewer import calibrating, one_way, results
 from napari_her2.viewer.grid_editor import GridEditor
 from napari_her2.viewer.reading import give_reading
 from napari_her2.viewer.slide_stains import SlideStains
@@ -43,7 +43,7 @@ def test_scores_say_that_the_model_saw_other_colours_on_the_screen_and_in_the_fi
     assert (before.normalised, after.normalised) == (False, True)
     assert before.value != pytest.approx(after.value, abs=0.01)
     assert list(known.cores_layer.features["normalised"][:4]) == ["", "", "yes", ""]
-    known.export(tmp_path)
+    results.export(known, tmp_path)
     qtbot.waitUntil(lambda: not known.busy, timeout=10_000)
     record = json.loads((tmp_path / "tma.run.json").read_text())
     assert record["normalised"] == {"stains": BLUER.to_dict(), "reference": MODEL_REFERENCE.to_dict()}

@@ -16,6 +16,7 @@ from napari_her2.scores import SCORES
 from napari_her2.scoring import slide_flags
 from napari_her2.stain import QUPATH_STAINS
 from napari_her2.table import cores_table
+from napari_her2.viewer import results
 from napari_her2.viewer.session import Session
 from napari_her2.viewer.stain_layers import keep_stains, stains_of_layer
 from napari_her2.viewer.steps import next_step
@@ -301,7 +302,7 @@ def test_another_pixel_size_does_not_mix_into_the_table(found, qtbot, answers):
 
 def test_results_are_written_and_replaced_only_when_asked(found, qtbot, tmp_path, answers):
     score(found, qtbot, TOP)
-    found.export(tmp_path)
+    results.export(found, tmp_path)
     wait(found, qtbot)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         *("tma.cores.csv", "tma.cores.geojson", "tma.heatmap.ome.tif", "tma.qptma", "tma.report.html", "tma.run.json")
@@ -310,19 +311,19 @@ def test_results_are_written_and_replaced_only_when_asked(found, qtbot, tmp_path
     assert read_cores(tmp_path / "tma.cores.csv") == found.grid()
     stamp = (tmp_path / "tma.cores.csv").stat().st_mtime_ns
     answers.append(False)
-    found.export(tmp_path)
+    results.export(found, tmp_path)
     assert "already holds results of tma" in answers.asked[-1]
     assert not found.busy
     assert (tmp_path / "tma.cores.csv").stat().st_mtime_ns == stamp
     answers.append(True)
-    found.export(tmp_path)
+    results.export(found, tmp_path)
     wait(found, qtbot)
     assert (tmp_path / "tma.cores.csv").stat().st_mtime_ns > stamp
 
 
 def test_a_folder_that_cannot_be_written_is_said(found, tmp_path):
     (tmp_path / "file").write_text("")
-    found.export(tmp_path / "file")
+    results.export(found, tmp_path / "file")
     text, bad = found.sentences[-1]
     assert bad
     assert "cannot be written" in text
@@ -374,7 +375,7 @@ def test_cores_are_written_in_reading_order_whatever_the_order_of_the_shapes(fou
     found.cores_layer.add_ellipses(np.array([[30, 150], [30, 250], [130, 250], [130, 150]]))
     qtbot.waitUntil(lambda: len(found.grid()) == 8)
     assert found.grid().cores[-1].name == "A-2"
-    found.export(tmp_path)
+    results.export(found, tmp_path)
     wait(found, qtbot)
     assert [core.name for core in read_cores(tmp_path / "tma.cores.csv")] == [*TOP, "B-1", "B-2", "B-3", "B-4"]
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+
+from napari_her2.models import ScoringModel
+from napari_her2.scores import CoreScore
+from napari_her2.slide import Slide
 from napari_her2.stain import Stains
 from napari_her2.viewer import ask
 from napari_her2.viewer.cores_watch import forget
@@ -11,16 +17,30 @@ from napari_her2.viewer.recut import recut_layer
 from napari_her2.viewer.slide_layer import KEY
 from napari_her2.viewer.stain_layers import stains_of_layer
 
-if TYPE_CHECKING:
-    from napari_her2.viewer.session import Session
-
 __all__ = ["cuts_only", "keep", "last_way", "stains_of", "was_normalised", "way", "why_no_colours"]
 
 #: Two ways that differ in nothing else are brought together without the network: see `recut`.
 _CUTS = ("cuts", "batch")
 
 
-def way(session: Session) -> dict[str, Any]:
+class Scored(Protocol):
+    """What is asked of a session here: what it looks at, and how that is scored."""
+
+    viewer: ViewerModel
+    image: Image | None
+    slide: Slide | None
+    model: ScoringModel | None
+    normalise: bool
+
+    @property
+    def cores_layer(self) -> Shapes | None:
+        """See `Session`."""
+
+    def scores(self) -> dict[str, CoreScore]:
+        """See `Session`."""
+
+
+def way(session: Scored) -> dict[str, Any]:
     """What two scores must have in common to stand in one table."""
     model, slide = session.model, session.slide
     if model is None or slide is None:
@@ -37,30 +57,30 @@ def way(session: Session) -> dict[str, Any]:
     }
 
 
-def stains_of(session: Session) -> Stains | None:
+def stains_of(session: Scored) -> Stains | None:
     """The stains of the slide, from which its colours are normalised; None when they are not to be, or not known."""
     return stains_of_layer(session.image) if session.normalise and session.image is not None else None
 
 
-def was_normalised(session: Session) -> bool:
+def was_normalised(session: Scored) -> bool:
     """Whether the scores that are there were made in normalised colours; without any, how it is set."""
     last = last_way(session)
     return session.normalise if last is None else last["normalised"] is not None
 
 
-def why_no_colours(session: Session) -> str:
+def why_no_colours(session: Scored) -> str:
     """Why the model cannot be shown the slide in the colours that are asked for; "" when it can."""
     if session.normalise and stains_of(session) is None:
         return "The stains of this slide are not known, and colours are to be normalised: see the box Stains."
     return "" if session.model is None else session.model.why_not_scored(session.normalise)
 
 
-def last_way(session: Session) -> dict[str, Any] | None:
+def last_way(session: Scored) -> dict[str, Any] | None:
     """How the scores that are there were made; None when nobody knows."""
     return None if session.cores_layer is None else session.cores_layer.metadata.get(KEY, {}).get("scored_with")
 
 
-def cuts_only(session: Session) -> bool:
+def cuts_only(session: Scored) -> bool:
     """Whether the scores that are there differ from the way of scoring now by their cut points alone."""
     last, now = last_way(session), way(session)
     return last is not None and {k: v for k, v in last.items() if k not in _CUTS} == {
@@ -68,7 +88,7 @@ def cuts_only(session: Session) -> bool:
     }
 
 
-def keep(session: Session, wanted: set[str]) -> bool:
+def keep(session: Scored, wanted: set[str]) -> bool:
     """Make what is there one with what the `wanted` cores will be given; asks before scores of others go."""
     layer, slide, model = session.cores_layer, session.slide, session.model
     if layer is None or slide is None or model is None:

@@ -13,6 +13,7 @@ from napari_her2.errors import CoresError
 from napari_her2.export import Page, Run, field_again, link_pages, write_pages
 from napari_her2.files import safe_name
 from napari_her2.membrane.field import CellField
+from napari_her2.viewer import results
 from napari_her2.viewer.core_run import CoreRun
 from napari_her2.viewer.cores_measured import by_network
 from napari_her2.viewer.measuring import Measuring
@@ -58,7 +59,7 @@ def export_with_pages(measuring: Measuring, folder: Path) -> None:
             session.said.emit(message or pages.sentence(), bool(message or pages.failures))
             session.changed.emit()
 
-    session.export(folder, then)
+    results.export(session, folder, then)
 
 
 class PagesRun(CoreRun[Page]):

@@ -1,7 +1,8 @@
-"""The results of a slide as they stand in its layers, made ready to be written."""
+"""The results of a slide as they stand in its layers, and writing them into a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_her2.export import Run
     from napari_her2.viewer.session import Session
 
-__all__ = ["ask_overwrite", "gather", "ready"]
+__all__ = ["ask_overwrite", "export", "gather"]
 
 
 def ask_overwrite(folder: Path, slide: str) -> bool | None:
@@ -39,16 +40,28 @@ def ask_overwrite(folder: Path, slide: str) -> bool | None:
     return False
 
 
-def ready(session: Session, folder: Path) -> tuple[Run, bool] | None:
-    """What is to be written into a folder, and whether over results that are there; None, and told why, if nothing."""
+def export(session: Session, folder: Path, then: Callable[[Run, bool], None] = lambda written, overwrite: None) -> None:
+    """Write the results in the background, asking before any is replaced; `then` learns what was written so."""
+    from napari_her2.export import write_results
+
     if session.slide is None or session.cores_layer is None:
-        return None
+        return
     try:
         overwrite = ask_overwrite(folder, session.slide.name)
-        return None if overwrite is None else (gather(session), overwrite)
+        if overwrite is None:
+            return
+        run = gather(session)
     except HER2Error as error:
         session.said.emit(str(error), True)
-        return None
+        return
+
+    def written(paths: list[Path]) -> None:
+        session.said.emit(f"{len(paths)} files written to {folder}.", False)
+        session.wrote.emit(paths)
+        then(run, overwrite)
+
+    work = "Writing the results"
+    session.background(work, lambda: write_results(folder, run, overwrite=overwrite), written, beside_scoring=True)
 
 
 def gather(session: Session) -> Run:

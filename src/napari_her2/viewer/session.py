@@ -8,8 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Shapes
@@ -21,7 +20,7 @@ from napari_her2.errors import HER2Error
 from napari_her2.models import ScoringModel
 from napari_her2.scores import CoreScore
 from napari_her2.slide import Slide
-from napari_her2.viewer import one_way, results
+from napari_her2.viewer import one_way
 from napari_her2.viewer.autosave import Autosave
 from napari_her2.viewer.background import Background, sentence
 from napari_her2.viewer.core_run import CoreRun
@@ -33,9 +32,6 @@ from napari_her2.viewer.recut import model_of_layer
 from napari_her2.viewer.score_worker import ScoreRun
 from napari_her2.viewer.selection import selected_names
 from napari_her2.viewer.slide_layer import KEY, give_pixel_size, is_slide_layer, slide_of_layer
-
-if TYPE_CHECKING:
-    from napari_her2.export import Run
 
 __all__ = ["Session"]
 
@@ -183,22 +179,6 @@ class Session:
         self._background.give_up()
         self.changed.emit()
 
-    def export(self, folder: Path, then: Callable[[Run, bool], None] = lambda run, overwrite: None) -> None:
-        """Write the results into a folder in the background, asking before any is replaced; `then` gets `ready()`."""
-        from napari_her2.export import write_results
-
-        ready = results.ready(self, folder)
-        if ready is None:
-            return
-
-        def written(paths: list[Path]) -> None:
-            self.said.emit(f"{len(paths)} files written to {folder}.", False)
-            self.wrote.emit(paths)
-            then(*ready)
-
-        run, overwrite = ready
-        self._begin("Writing the results", lambda: write_results(folder, run, overwrite=overwrite), written)
-
     # --- what the widget shows -------------------------------------------------------------------------------------
 
     @property
@@ -308,9 +288,11 @@ class Session:
         text += f" {doubtful} should be looked at: check the grid." if doubtful else ""
         self.said.emit(" ".join((text, *remarks)), False)
 
-    def background(self, name: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def background(
+        self, name: str, work: Callable[[], Any], then: Callable[[Any], None], *, beside_scoring: bool = False
+    ) -> None:
         """Do something in another thread; `then` gets the result in this one, an error is told."""
-        if not self.working:
+        if beside_scoring or not self.working:
             self._begin(name, work, then)
 
     @property

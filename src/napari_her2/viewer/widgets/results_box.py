@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton
 
 from napari_her2.colours import SCORE_COLOURS
 from napari_her2.scores import SCORES
-from napari_her2.viewer import ask
+from napari_her2.viewer import ask, results
 from napari_her2.viewer.measuring import Measuring
 from napari_her2.viewer.pages_run import PagesRun, export_with_pages, why_no_pages
 from napari_her2.viewer.widgets.card import StepCard, restyle, yielding
@@ -91,4 +91,4 @@ class ResultsBox(StepCard):
             if self.pages.isChecked() and self.pages.isEnabled():
                 export_with_pages(self._measuring, folder)
             else:
-                self._session.export(folder)
+                results.export(self._session, folder)
