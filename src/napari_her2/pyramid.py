@@ -154,9 +154,9 @@ def sample(
     """
     zoom = spec.mpp / slide.require_mpp()  # level-0 pixels per pixel of the full-resolution block
     block = divide_white(_read_block(slide, core, zoom), white)
-    whole_block = Image.fromarray(block)  # every smaller picture is made from it
+    pictures = _Smaller(block)
     y0, x0, _, _ = core.box
-    mask = _tissue_in_disc(whole_block)
+    mask = _tissue_in_disc(pictures)
     rng = core_rng(slide, core, seed)
     centres = _morton_order(mask)
     level = np.repeat(np.arange(len(spec.levels)), [part.count if len(centres) else 0 for part in spec.levels])
@@ -165,7 +165,7 @@ def sample(
     for part in spec.levels if len(centres) else ():
         whole = part.downsample == 0
         factor = max(1.0, max(block.shape) / spec.patch) if whole else part.downsample
-        picture = block if factor == 1 else np.asarray(_shrink(whole_block, factor))
+        picture = pictures.by(factor)
         for cy, cx in _draw(centres, part.count, rng):
             top, left = (0, 0) if whole else _corner(cy / factor, cx / factor, picture.shape, spec.patch)
             _cut(picture, top, left, pixels[len(places)])
@@ -208,7 +208,7 @@ def tiles(
     zoom = spec.mpp / slide.require_mpp()
     block = divide_white(_read_block(slide, core, zoom), white)
     y0, x0, _, _ = core.box
-    mask = _tissue_in_disc(Image.fromarray(block))
+    mask = _tissue_in_disc(_Smaller(block))
     inner = spec.patch - 2 * margin
     i, j = (at * MASK_STEP // inner for at in np.nonzero(mask))
     corners = [(int(r) * inner - margin, int(c) * inner - margin) for r, c in np.unique(np.stack([i, j]), axis=1).T]
@@ -265,12 +265,25 @@ def _resize(picture: Image.Image, height: int, width: int) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _shrink(picture: Image.Image, factor: float) -> Image.Image:
-    return _resize(picture, max(1, round(picture.height / factor)), max(1, round(picture.width / factor)))
+class _Smaller:
+    """The block of a core at any coarser magnification. Half of it, the mean of four pixels, serves all far coarser."""
+
+    def __init__(self, block: RGB) -> None:
+        self._block = block
+        self._whole = Image.fromarray(block)
+        self._half = self._whole.reduce(2)
+
+    def by(self, factor: float) -> RGB:
+        if factor == 1:
+            return self._block
+        if factor == 2:
+            return np.asarray(self._half)
+        height, width = (max(1, round(side / factor)) for side in self._block.shape[:2])
+        return np.asarray(_resize(self._half if factor >= 4 else self._whole, height, width))
 
 
-def _tissue_in_disc(block: Image.Image) -> npt.NDArray[np.bool_]:
-    mask = tissue_mask(np.asarray(_shrink(block, MASK_STEP)))
+def _tissue_in_disc(block: _Smaller) -> npt.NDArray[np.bool_]:
+    mask = tissue_mask(block.by(MASK_STEP))
     return np.asarray(mask & in_disc(mask.shape))
 
 
