@@ -88,6 +88,13 @@ def test_brown_cytoplasm_is_no_membrane():
     assert measured(cells(0.0, cytoplasm=0.3)).score in ("", "0", "1+")
 
 
+@pytest.mark.parametrize(("cytoplasm", "flagged"), [(0.1, False), (0.6, True)])
+def test_cells_that_are_brown_all_over_are_flagged(cytoplasm: float, flagged: bool):
+    found = measured(cells(1.0, cytoplasm=cytoplasm))
+    assert found.percent[2] + found.percent[3] > 50
+    assert any(f.startswith("Brown cytoplasm: ") for f in found.flags) is flagged
+
+
 def test_too_little_is_not_scorable_and_says_why():
     empty = measured(np.full((300, 300, 3), 240, np.uint8))
     assert (empty.score, empty.columns["measured_score"]) == ("", "")

@@ -33,6 +33,9 @@ from napari_her2.stain.vectors import unit
 
 __all__ = ["MPP", "MeasureParams", "Measurement", "measure_core", "measure_cores", "measure_pixels"]
 
+#: Share of the outline, palest first, at which it is compared with the cytoplasm.
+_OUTLINE = 0.6
+
 
 def measure_cores(
     slide: Slide,
@@ -300,6 +303,10 @@ def _judge(
         )
     if not n:
         return Measurement(sentence=_too_few(n, d2, tissue, params), nuclear_od=nuclear, nuclei=nuclei, flags=(*flags,))
+    strong = cells.cls >= 2
+    outline = np.quantile(rings.peak[:, strong], _OUTLINE, axis=0) if strong.any() else rings.cytoplasm[strong]
+    if told := flag.brown_cytoplasm(rings.cytoplasm[strong], outline, params.flags):
+        flags.append(told)
     shares = 100 * np.array(cells.counts) / n
     percent = (float(shares[0]), float(shares[1]), float(shares[2]), float(shares[3]))
     if n < params.min_cells:

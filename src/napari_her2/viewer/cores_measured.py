@@ -24,8 +24,8 @@ __all__ = ["MEASURE_COLUMNS", "agree", "by_network", "clear_measured", "measured
 MEASURE_COLUMNS = tuple(Measurement().columns)
 #: A flag of a measurement, up to its full stop (figures hold points, too).
 _OF_MEASURING = re.compile(
-    r"\b(?:Out of focus|Fold|Pen or foreign colour|Air bubble|Background brown|Edge artefact|Little epithelium|"
-    r"Nuclear haematoxylin)\b.*?\.(?=\s|$)"
+    r"\b(?:Out of focus|Fold|Pen or foreign colour|Air bubble|Background brown|Brown cytoplasm|Edge artefact|"
+    r"Little epithelium|Nuclear haematoxylin)\b.*?\.(?=\s|$)"
 )
 
 
