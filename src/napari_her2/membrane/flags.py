@@ -15,7 +15,16 @@ from scipy import ndimage
 from napari_her2.membrane.nuclei import Nuclei
 from napari_her2.membrane.polar import FloatArray
 
-__all__ = ["FlagParams", "background_brown", "brown_cytoplasm", "bubble", "edge_artefact", "fold", "out_of_focus", "pen"]
+__all__ = [
+    "FlagParams",
+    "background_brown",
+    "brown_cytoplasm",
+    "bubble",
+    "edge_artefact",
+    "fold",
+    "out_of_focus",
+    "pen",
+]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -139,7 +148,7 @@ def brown_cytoplasm(cytoplasm: FloatArray, outline: FloatArray, params: FlagPara
     share = float(np.median(cytoplasm / np.maximum(outline, 0.02)))
     if share <= params.cytoplasm_share:
         return ""
-    return f"Brown cytoplasm: {100 * share:.0f} % as brown as the membranes, which may be none; the score may be too high."
+    return f"Brown cytoplasm: {100 * share:.0f} % as brown as the outlines; the score may be too high."
 
 
 def edge_artefact(brown: FloatArray, tissue: Mask, mpp: float, params: FlagParams) -> str:
