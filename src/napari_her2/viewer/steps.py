@@ -24,5 +24,5 @@ def next_step(session: Session) -> tuple[int, str]:
         return 2, "Click cores, or drag a box around some, and score them; or score all."
     if session.rest():
         return 2, "Score the rest, or export what is there."
-    unsure = any(score.indeterminate for score in session.scores().values())
-    return 3, f"Look at the cores{' with a question mark' if unsure else ''}, then export the results."
+    marked = any(score.indeterminate or score.flags for score in session.scores().values())
+    return 3, f"Look at the {'marked ' if marked else ''}cores, then export."

@@ -47,10 +47,10 @@ class Card(QFrame):
         self.summary.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.head.addWidget(self.summary, 1)
         self.body = QVBoxLayout()
-        self.body.setSpacing(5)
+        self.body.setSpacing(4)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 7)
-        layout.setSpacing(5)
+        layout.setContentsMargins(8, 5, 8, 6)
+        layout.setSpacing(4)
         layout.addLayout(self.head)
         layout.addLayout(self.body)
 

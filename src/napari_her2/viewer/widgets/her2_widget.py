@@ -133,7 +133,7 @@ class HER2Widget(QWidget):
         inner = QWidget()
         steps = QVBoxLayout(inner)
         steps.setContentsMargins(2, 2, 2, 2)
-        steps.setSpacing(6)
+        steps.setSpacing(5)
         for card in (*self._cards[:3], self.measure_box, self.stain_box, *self._cards[3:]):
             steps.addWidget(card)
         steps.addStretch()
