@@ -6,13 +6,14 @@ its cut points fitted to generated cores of the training settings. Prints a tabl
 python benchmarks/blind.py                          # all 523
 python benchmarks/blind.py --cores 100 --robust 40  # fewer, and how many classes change when a picture is spoilt
 python benchmarks/blind.py --levels                 # also its magnifications, one at a time, on the same cores
+python benchmarks/blind.py --measure                # also the second opinion, and how often both agree and are right
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import imagecodecs
@@ -20,12 +21,14 @@ import numpy as np
 from scipy import ndimage
 
 from napari_her2.engine import Engine, open_engine
+from napari_her2.measure import measure_core
 from napari_her2.models import Calibration, ScoringModel, load_model
 from napari_her2.pooling import score_probabilities
 from napari_her2.pyramid import sample
+from napari_her2.scores import SCORES, CoreScore
 from napari_her2.scoring import score_cores
 from napari_her2.slide import Slide
-from napari_her2.stain import divide_white, optical_density, tissue_mask, white_point
+from napari_her2.stain import divide_white, estimate_stains, optical_density, tissue_mask, white_point
 from napari_her2.training.calibrate import JudgedCore, calibrate, fit_cuts
 from napari_her2.training.designs import alone
 from napari_her2.training.evaluate import FEW, agreement, generated_core, judge, whole_picture
@@ -43,9 +46,37 @@ def slide_of(picture: Picture, mpp: float = 0.5) -> Slide:
     return Slide.from_arrays(picture, name="generated", mpp=mpp)
 
 
+def scored(model: ScoringModel, engine: Engine, slide: Slide) -> CoreScore:
+    """The only core of a slide, by the same way that the viewer goes."""
+    return next(iter(score_cores(slide, [whole_picture(slide)], model, engine=engine)))
+
+
 def said(model: ScoringModel, engine: Engine, slide: Slide) -> np.ndarray:
-    """Probabilities of the four scores, by the same way that the viewer goes."""
-    return np.array(next(iter(score_cores(slide, [whole_picture(slide)], model, engine=engine))).probabilities)
+    """Probabilities of the four scores."""
+    return np.array(scored(model, engine, slide).probabilities)
+
+
+def measured(slide: Slide, score: CoreScore) -> int:
+    """The measured score, in the tumour that the network saw; -1 where there is none."""
+    found = measure_core(slide, whole_picture(slide), estimate_stains(slide), places=score.places)
+    return ("", *SCORES).index(found.score) - 1
+
+
+def both_opinions(truth: Sequence[int], network: Sequence[int], second: Sequence[int]) -> dict[str, object]:
+    """How often both opinions agree, and how often each is right then and otherwise."""
+    true, first, other = (np.array(one) for one in (truth, network, second))
+    alike = first == other
+    differing = max(1, np.count_nonzero(~alike))
+    shares = {
+        "measured_right": (other == true).mean(),
+        "measured_sensitivity": [round(float((other == k)[true == k].mean()), 3) for k in range(4)],
+        "alike": alike.mean(),
+        "right_when_alike": (first == true)[alike].mean(),
+        "network_right_when_not": (first == true)[~alike].sum() / differing,
+        "measured_right_when_not": (other == true)[~alike].sum() / differing,
+        "two_classes_apart": (np.abs(first - other) > 1).mean(),
+    }
+    return {name: v if isinstance(v, list) else round(float(v), 3) for name, v in shares.items()}
 
 
 def brown(picture: Picture) -> float:
@@ -142,12 +173,11 @@ def spoilt(tissue: Tissue, scanner: Scanner, state: np.random.Generator) -> Iter
 
 
 def robustness(model: ScoringModel, engine: Engine, count: int) -> dict[str, list[float]]:
-    """Share of cores whose class changes, and by two or more, for each way of spoiling them; 17 patches a core."""
-    few = model if model.stacked else replace(model, spec=replace(model.spec, levels=FEW))
+    """Share of cores whose class changes, and by two or more, for each way of spoiling them."""
     classes: dict[str, list[int]] = {}
     for number in range(count):
         for name, slide in spoilt(*generated_core((SEED, number), number % 4, blind=True)):
-            classes.setdefault(name, []).append(int(said(few, engine, slide).argmax()))
+            classes.setdefault(name, []).append(int(said(model, engine, slide).argmax()))
     plain = np.array(classes.pop("as it is"))
     steps = {name: np.abs(np.array(found) - plain) for name, found in classes.items()}
     return {name: [float((s > 0).mean().round(3)), float((s > 1).mean().round(3))] for name, s in steps.items()}
@@ -158,6 +188,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=523)
     parser.add_argument("--model", default=None, help="name or folder; the default model when not given")
     parser.add_argument("--levels", action="store_true", help="also the whole core only, and full resolution only")
+    parser.add_argument("--measure", action="store_true", help="also the second opinion")
     parser.add_argument("--robust", type=int, default=0, help="cores to spoil")
     options = parser.parse_args()
     model = load_model(options.model) if options.model else load_model()
@@ -172,7 +203,7 @@ def main() -> None:
     else:
         variants = {}
     others: dict[str, list[np.ndarray]] = {name: [] for name in variants}
-    truth, ours, theirs, near = [], [], [], 0
+    truth, ours, theirs, second, near = [], [], [], [], 0
     for number in range(options.cores):
         tissue, scanner, rng = generated_core((SEED, number), number % 4, blind=True)
         picture = render(tissue, scanner, rng)
@@ -180,7 +211,10 @@ def main() -> None:
         truth.append(tissue.score)
         near += near_a_rule(tissue.percent)
         slide = slide_of(picture)
-        ours.append(said(model, engine, slide))
+        score = scored(model, engine, slide)
+        ours.append(np.array(score.probabilities))
+        if options.measure:
+            second.append(measured(slide, score))
         for name, variant in variants.items():
             others[name].append(said(variant, engine, slide))
         theirs.append(score_probabilities(3 * brown(picture), threshold))
@@ -194,6 +228,9 @@ def main() -> None:
             print(f"  {key:16} {value}")
     print(f"\n{near} of {options.cores} cores lie within 2 percent points of a 10 % rule")
     result = results[model.name] | {"model": model.name, "near_a_rule": near, "baseline": results["threshold on brown"]}
+    if options.measure:
+        result["second_opinion"] = both_opinions(truth, [int(p.argmax()) for p in ours], second)
+        print(f"second opinion: {result['second_opinion']}")
     result["variants"] = {name: results[name] for name in variants}
     if options.robust:
         result["class_changes"] = robustness(model, engine, options.robust)

@@ -93,20 +93,24 @@ def write_pages(
     for path in paths if overwrite else ():
         with suppress(OSError):  # what cannot be removed cannot be written either, which is told
             path.unlink(missing_ok=True)  # the page of an earlier run would contradict the report
-    for number, (core, path) in enumerate(zip(run.grid, paths, strict=True)):
-        measured = run.measured.get(core.name)
-        if measured is None or measured.failed:
-            continue
-        try:
-            field = run.fields.get(core.name) if field_of is None else field_of(core)
-            text = _page(run, number, measured, field)
-            with writing(path, overwrite=overwrite) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-            yield Page(core.name, f"{quote(inside.name)}/{quote(path.name)}")
-        except HER2Error as error:
-            yield Page(core.name, failure=f"Its page was not written: {error}")
-            if isinstance(error, OutputError) and not path.exists():
-                return
+    try:
+        for number, (core, path) in enumerate(zip(run.grid, paths, strict=True)):
+            measured = run.measured.get(core.name)
+            if measured is None or measured.failed:
+                continue
+            try:
+                field = run.fields.get(core.name) if field_of is None else field_of(core)
+                text = _page(run, number, measured, field)
+                with writing(path, overwrite=overwrite) as temporary:
+                    temporary.write_text(text, encoding="utf-8")
+                yield Page(core.name, f"{quote(inside.name)}/{quote(path.name)}")
+            except HER2Error as error:
+                yield Page(core.name, failure=f"Its page was not written: {error}")
+                if isinstance(error, OutputError) and not path.exists():
+                    return
+    finally:
+        with suppress(OSError):  # a folder that nothing could be written into goes; one that holds pages stays
+            inside.rmdir()
 
 
 def _file_name(core: Core, taken: set[str]) -> str:
