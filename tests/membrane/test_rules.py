@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_her2.errors import StainError
-from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RULES, Thresholds, low_remark
+from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RULES, RuleSet, Thresholds, low_remark
+from napari_her2.scores import SCORES
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,12 @@ from napari_her2.membrane import BREAST, GASTRIC_BIOPSY, GASTRIC_RESECTION, RULE
 )
 def test_breast(counts: tuple[int, int, int, int], score: str):
     assert BREAST.score(counts)[0] == score
+
+
+@given(st.tuples(*[st.integers(0, 400)] * 4).filter(any), st.sampled_from(list(RULES.values())))
+def test_margins_are_above_0_where_the_rule_is_passed(counts: tuple[int, int, int, int], rules: RuleSet):
+    margins = rules.margins(counts)
+    assert rules.score(counts)[0] == SCORES[int((margins > 1e-9).sum())]
 
 
 def test_the_sentence_explains():

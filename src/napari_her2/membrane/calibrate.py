@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
 
 from napari_her2.errors import StainError
 from napari_her2.membrane.classes import Thresholds, classify
@@ -13,17 +15,22 @@ from napari_her2.membrane.rules import BREAST, RuleSet
 
 __all__ = ["calibrate"]
 
-#: Factors tried: half to twice the densities of the default.
-_FACTORS = np.geomspace(0.5, 2.0, 25)
+#: Factors tried, with 1 among them.
+_FACTORS = np.geomspace(0.4, 2.5, 21)
+#: How far batches are from the default, as the standard deviation of the factor's logarithm.
+_BATCHES = 0.5
+#: Likelihood of a control that contradicts the measurement wholly: it may be a reader's slip.
+_SLIP = 1e-3
 
 
 def calibrate(
     rings: Sequence[Rings], scores: Sequence[str], start: Thresholds | None = None, rules: RuleSet = BREAST
 ) -> tuple[Thresholds, str]:
-    """One factor on the three densities, so that control cores get the score they are known to have.
+    """One factor on the three densities, the likeliest one given the known scores of control cores.
 
-    One factor and no more: a handful of cores cannot tell three thresholds apart. Of factors that serve the controls
-    equally well the middle one is taken, and with no reason to leave the default it stays.
+    One factor and no more: a handful of cores cannot tell three thresholds apart. That a control is at least 1+, 2+ or
+    3+ is the likelier, the more cells are: as likely as not where the rule asks for just so many. Far factors are held
+    to be unlikely. Unless more controls are right then, the default stays: it serves most batches well.
 
     Parameters
     ----------
@@ -38,7 +45,7 @@ def calibrate(
     -------
     thresholds : Thresholds
     sentence : str
-        What was found, with how many controls agree before and after.
+        What was found.
 
     Raises
     ------
@@ -57,20 +64,26 @@ def calibrate(
     start = start or Thresholds()
     truth = np.array([known.index(s) for s in scores])
 
-    def off(factor: float) -> float:
-        found = []
-        for ring in rings:
-            cells = classify(ring, start.scaled(factor).for_rules(rules))
-            found.append(known.index(rules.score(cells.counts)[0]))
-        return float(((np.array(found) - truth) ** 2).sum())
+    posterior = [
+        _likely(rings, truth, start.scaled(float(factor)), rules) - 0.5 * (np.log(factor) / _BATCHES) ** 2
+        for factor in _FACTORS
+    ]
+    factor = float(_FACTORS[int(np.argmax(posterior))])
+    if _right(rings, scores, start.scaled(factor), rules) <= _right(rings, scores, start, rules):
+        return start, f"The thresholds stay: others put no more of the {len(scores)} control cores right."
+    return start.scaled(factor), f"Thresholds times {factor:.2f}, by {len(scores)} control cores."
 
-    errors = np.array([off(f) for f in _FACTORS])
-    best = np.flatnonzero(errors == errors.min())
-    before = off(1.0)
-    if before <= errors.min():
-        return start, f"The thresholds stay: {len(scores)} control cores are served no better by others."
-    factor = float(np.exp(np.log(_FACTORS[best]).mean()))
-    if off(factor) > errors.min():  # the best factors are no single stretch
-        factor = float(_FACTORS[best[np.abs(np.log(_FACTORS[best])).argmin()]])
-    text = f"Thresholds times {factor:.2f}: squared error over {len(scores)} control cores {before:g} before, "
-    return start.scaled(factor), text + f"{off(factor):g} after."
+
+def _likely(rings: Sequence[Rings], truth: npt.NDArray[np.intp], thresholds: Thresholds, rules: RuleSet) -> float:
+    """Log likelihood of the known scores."""
+    total = 0.0
+    for ring, known in zip(rings, truth, strict=True):
+        above = expit(rules.margins(classify(ring, thresholds.for_rules(rules)).counts))
+        likely = np.append(1.0, above)[known] - np.append(above, 0.0)[known]
+        total += float(np.log(max(likely, _SLIP)))
+    return total
+
+
+def _right(rings: Sequence[Rings], scores: Sequence[str], thresholds: Thresholds, rules: RuleSet) -> int:
+    said = [rules.score(classify(ring, thresholds.for_rules(rules)).counts)[0] for ring in rings]
+    return sum(a == b for a, b in zip(said, scores, strict=True))

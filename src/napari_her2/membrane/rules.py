@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = ["BREAST", "GASTRIC_BIOPSY", "GASTRIC_RESECTION", "RULES", "RULES_OF", "RuleSet", "low_remark"]
 
 #: Percent of intense complete cells from which "at most 10 %" is more than the odd wrong outline.
@@ -60,6 +63,26 @@ class RuleSet:
                 share = f"{_percent(percent[3])} of {total:,} cells have {words[3]}"
                 return "2+", f"2+: {share}, which is not more than {self.share:g} %."
         return "0", f"0: {_percent(percent[1])} of {total:,} cells have {words[1]}; more than {self.share:g} % make 1+."
+
+    def margins(self, counts: tuple[int, int, int, int]) -> npt.NDArray[np.float64]:
+        """How far a core is above what 1+, 2+ and 3+ ask for, on the scale of log odds; 0 where it has just that.
+
+        Parameters
+        ----------
+        counts : tuple of 4 int
+            See `score`; of at least one cell.
+
+        Returns
+        -------
+        ndarray of float64, shape (3,)
+        """
+        at_least = np.array([sum(counts[k:]) for k in (1, 2, 3)], np.float64)
+        if self.cluster:
+            return np.asarray(np.log((at_least + 0.5) / (self.cluster - 0.5)))
+        percent = 100 * at_least / sum(counts)
+        # a percent point more on both sides: no share is infinitely far from the rule
+        odds, asked = (percent + 1) / (101 - percent), (self.share + 1) / (101 - self.share)
+        return np.asarray(np.log(odds / asked))
 
     def _enough(self, cells: int, percent: float) -> bool:
         return cells >= self.cluster if self.cluster else percent > self.share
