@@ -204,13 +204,18 @@ class Slide:
             ``i * downsample`` to ``(i + 1) * downsample``.
         """
         h, w = self.shape
-        target = max(1.0, max(h, w) / max_side)
-        level = self.level_for(target)
-        factor = max(1, int(np.ceil(max(self.levels[level].shape[:2]) / max_side)))
+        level = self.level_for(max(1.0, max(h, w) / max_side))
+        # squares of whole pixels come out smaller than asked for, so that a coarser level may hold as much
+        level = self.level_for(self._times(level, max_side) * self.downsamples[level])
+        factor = self._times(level, max_side)
         lh, lw = (int(n) for n in self.levels[level].shape[:2])
         rows = max(1, _STRIP_PIXELS // max(1, lw) // factor) * factor
         strips = [_block_mean(self._salvage(level, y, 0, min(rows, lh - y), lw), factor) for y in range(0, lh, rows)]
         return np.concatenate(strips), factor * self.downsamples[level]
+
+    def _times(self, level: int, max_side: int) -> int:
+        """How many pixels of a level side by side make one of an overview."""
+        return max(1, int(np.ceil(max(self.levels[level].shape[:2]) / max_side)))
 
     def _salvage(self, level: int, y0: int, x0: int, height: int, width: int) -> RGB:
         """Like `read`, but squares that cannot be decoded come back white: they must not cost the whole slide."""
