@@ -52,6 +52,19 @@ def test_patches_lie_where_they_say(mpp: float):
             assert np.abs(pixels[32, 32] - there).max() <= 4
 
 
+@pytest.mark.parametrize(("diameter", "factor"), [(301, 2.0), (300, 3.0), (301, 4.0), (290, 0.0), (130, 0.0)])
+def test_the_colour_tells_the_place_at_every_magnification(diameter: int, factor: float):
+    slide, core = slide_of_disc(diameter=diameter)
+    patches = sample(slide, core, replace(SPEC, levels=(LevelSpec(2, factor),)))
+    for k, pixels in enumerate(patches.pixels):
+        at = (np.arange(64) + 0.5) * patches.size[k] / 64
+        y, x = patches.y[k] + at[:, None], patches.x[k] + at
+        inside = np.hypot(y - 200, x - 200) < diameter / 2 - 2 * patches.size[k] / 64
+        for channel, place in ((0, y), (1, x)):
+            off = pixels[..., channel] - np.broadcast_to(place, (64, 64)) * 200 / 400
+            assert np.abs(off[inside]).max() < 2
+
+
 def test_patches_are_centred_on_tissue():
     slide, core = slide_of_disc()
     patches = sample(slide, core, replace(SPEC, levels=(LevelSpec(64, 1.0),)))

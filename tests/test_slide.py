@@ -98,6 +98,25 @@ def test_a_damaged_place_is_named():
         slide.read(0, 4, 5, 10, 10)
 
 
+def test_overview_is_read_where_the_fewest_pixels_hold_as_much():
+    class Counted:
+        dtype, ndim = np.dtype(np.uint8), 3
+
+        def __init__(self, side: int) -> None:
+            self.shape, self.read = (side, side, 3), 0
+
+        def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+            rows, columns = (part.stop - part.start for part in key)
+            self.read += rows * columns
+            return np.full((rows, columns, 3), 200, np.uint8)
+
+    levels = [Counted(1600 // 2**k) for k in range(5)]
+    # 137 pixels ask for a twelfth; squares of 2 pixels of the eighth make a sixteenth, which is there
+    view, down = Slide.from_arrays(levels).overview(137)
+    assert (view.shape, down) == ((100, 100, 3), 16)
+    assert [level.read for level in levels] == [0, 0, 0, 0, 100 * 100]
+
+
 def test_overview_shows_what_can_be_read():
     image = np.full((1500, 1500, 3), 90, np.uint8)
 
