@@ -63,11 +63,13 @@ def measured(slide: Slide, score: CoreScore) -> int:
 
 
 def both_opinions(truth: Sequence[int], network: Sequence[int], second: Sequence[int]) -> dict[str, object]:
-    """How often both opinions agree, and how often each is right then and otherwise."""
-    true, first, other = (np.array(one) for one in (truth, network, second))
+    """How often both opinions agree where there are both, and how often each is right then and otherwise."""
+    there = np.array(second) >= 0
+    true, first, other = (np.array(one)[there] for one in (truth, network, second))
     alike = first == other
     differing = max(1, np.count_nonzero(~alike))
     shares = {
+        "n": np.count_nonzero(there),
         "measured_right": (other == true).mean(),
         "measured_sensitivity": [round(float((other == k)[true == k].mean()), 3) for k in range(4)],
         "alike": alike.mean(),
