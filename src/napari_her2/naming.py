@@ -315,7 +315,8 @@ def naming_of(grid: CoreGrid, block: str | None = None) -> Naming:
     -------
     Naming
         With labels for every row and column there is. Lines whose cores tell none are labelled as their neighbours
-        go on. Where both orders fit, the row comes first, unless only the first parts of the names are numbers.
+        go on. Where both orders fit, that by which labels count evenly from line to line is taken; where both do, the
+        row comes first, unless only the first parts of the names are numbers.
 
     Raises
     ------
@@ -325,7 +326,9 @@ def naming_of(grid: CoreGrid, block: str | None = None) -> Naming:
     cores = [core for core in grid if core.row >= 0 and core.column >= 0]
     orders = [(_votes(cores, row_first), row_first) for row_first in (True, False)]
     fits = [sum(_follows(core, *votes, row_first) for core in cores) for votes, row_first in orders]
-    row_first = fits[0] > fits[1] or (fits[0] == fits[1] and not _looks_column_first(cores))
+    even = [-_uneven(rows) - _uneven(columns) for (rows, columns), _ in orders]
+    better = (fits[0], even[0]) > (fits[1], even[1])
+    row_first = better or ((fits[0], even[0]) == (fits[1], even[1]) and not _looks_column_first(cores))
     own = [core for core in cores if block is None or core.block == block]
     rows, columns = _votes(own, row_first)
     count = [1 + max(lines, default=-1) for lines in ([c.row for c in own], [c.column for c in own])]
@@ -389,6 +392,16 @@ def _filled(known: dict[int, str], count: int, *, numbers: bool) -> tuple[str, .
             labels[line] = _unused(used, line, numbers)
         used.add(labels[line])
     return tuple(labels[line] for line in range(count))
+
+
+def _uneven(known: dict[int, str]) -> int:
+    """Between how many lines the labels do not count up or down by as many as there are lines."""
+    values = {line: value for line, label in known.items() if (value := _value(label))}
+    direction = _direction(values)
+    return sum(
+        values[a][0] != values[b][0] or values[b][1] - values[a][1] != direction * (b - a)
+        for a, b in itertools.pairwise(sorted(values))
+    )
 
 
 def _direction(values: dict[int, tuple[str, int]]) -> int:

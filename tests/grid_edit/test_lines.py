@@ -85,6 +85,12 @@ def test_other_blocks_stay_as_they_are() -> None:
         insert_line(two, "row", 0)
 
 
+def test_names_that_fit_both_orders_are_read_in_that_in_which_labels_count() -> None:
+    grid = CoreGrid((Core("C-A", 0, 2, 1000.0, 1200.0, 85), Core("A-B", 1, 0, 1100.0, 1000.0, 85)))
+    assert {c.name for c in insert_line(grid, "row", 1)} == {"C-A", "A-B", "B-B", "C-B", "A-C"}
+    assert set(delete_line(insert_line(grid, "row", 1), "row", 1)) == set(grid)
+
+
 @given(grids(plain=True), axes, st.data())
 def test_insert_then_delete_restores(grid: CoreGrid, axis: Axis, data: st.DataObject) -> None:
     at, block = drawn_line(grid, axis, data)
