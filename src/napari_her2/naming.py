@@ -325,10 +325,11 @@ def naming_of(grid: CoreGrid, block: str | None = None) -> Naming:
     """
     cores = [core for core in grid if core.row >= 0 and core.column >= 0]
     orders = [(_votes(cores, row_first), row_first) for row_first in (True, False)]
-    fits = [sum(_follows(core, *votes, row_first) for core in cores) for votes, row_first in orders]
-    even = [-_uneven(rows) - _uneven(columns) for (rows, columns), _ in orders]
-    better = (fits[0], even[0]) > (fits[1], even[1])
-    row_first = better or ((fits[0], even[0]) == (fits[1], even[1]) and not _looks_column_first(cores))
+    by_row, by_column = (
+        (sum(_follows(core, *votes, row_first) for core in cores), -sum(map(_uneven, votes)))
+        for votes, row_first in orders
+    )
+    row_first = by_row > by_column or (by_row == by_column and not _looks_column_first(cores))
     own = [core for core in cores if block is None or core.block == block]
     rows, columns = _votes(own, row_first)
     count = [1 + max(lines, default=-1) for lines in ([c.row for c in own], [c.column for c in own])]

@@ -23,7 +23,7 @@ __all__ = ["cuts_only", "keep", "last_way", "stains_of", "was_normalised", "way"
 _CUTS = ("cuts", "batch")
 
 
-class Scored(Protocol):
+class _Session(Protocol):
     """What is asked of a session here: what it looks at, and how that is scored."""
 
     viewer: ViewerModel
@@ -40,7 +40,7 @@ class Scored(Protocol):
         """See `Session`."""
 
 
-def way(session: Scored) -> dict[str, Any]:
+def way(session: _Session) -> dict[str, Any]:
     """What two scores must have in common to stand in one table."""
     model, slide = session.model, session.slide
     if model is None or slide is None:
@@ -57,30 +57,30 @@ def way(session: Scored) -> dict[str, Any]:
     }
 
 
-def stains_of(session: Scored) -> Stains | None:
+def stains_of(session: _Session) -> Stains | None:
     """The stains of the slide, from which its colours are normalised; None when they are not to be, or not known."""
     return stains_of_layer(session.image) if session.normalise and session.image is not None else None
 
 
-def was_normalised(session: Scored) -> bool:
+def was_normalised(session: _Session) -> bool:
     """Whether the scores that are there were made in normalised colours; without any, how it is set."""
     last = last_way(session)
     return session.normalise if last is None else last["normalised"] is not None
 
 
-def why_no_colours(session: Scored) -> str:
+def why_no_colours(session: _Session) -> str:
     """Why the model cannot be shown the slide in the colours that are asked for; "" when it can."""
     if session.normalise and stains_of(session) is None:
         return "The stains of this slide are not known, and colours are to be normalised: see the box Stains."
     return "" if session.model is None else session.model.why_not_scored(session.normalise)
 
 
-def last_way(session: Scored) -> dict[str, Any] | None:
+def last_way(session: _Session) -> dict[str, Any] | None:
     """How the scores that are there were made; None when nobody knows."""
     return None if session.cores_layer is None else session.cores_layer.metadata.get(KEY, {}).get("scored_with")
 
 
-def cuts_only(session: Scored) -> bool:
+def cuts_only(session: _Session) -> bool:
     """Whether the scores that are there differ from the way of scoring now by their cut points alone."""
     last, now = last_way(session), way(session)
     return last is not None and {k: v for k, v in last.items() if k not in _CUTS} == {
@@ -88,7 +88,7 @@ def cuts_only(session: Scored) -> bool:
     }
 
 
-def keep(session: Scored, wanted: set[str]) -> bool:
+def keep(session: _Session, wanted: set[str]) -> bool:
     """Make what is there one with what the `wanted` cores will be given; asks before scores of others go."""
     layer, slide, model = session.cores_layer, session.slide, session.model
     if layer is None or slide is None or model is None:
